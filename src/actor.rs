@@ -1,0 +1,273 @@
+//! The actor: runs the attempts of one incarnation under its policies.
+//!
+//! What follows an attempt is decided by [`Restarts::step`], a plain function that can be held against the table in
+//! the contract; [`run`] performs it.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::attempt::{Outcome, run_body};
+use crate::error::TaskError;
+use crate::event::{BackoffSource, Event, EventKind};
+use crate::hub::Hub;
+use crate::policy::RestartPolicy;
+use crate::runtime::{PreemptPoint, WaitsFor, yield_now};
+use crate::sync::{CancellationToken, Semaphore};
+use crate::task::TaskSpec;
+
+/// Reason of `ActorExhausted` after a success.
+const EXHAUSTED_BY_SUCCESS: &str = "policy_exhausted_success";
+
+/// What follows an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The actor ends without a word.
+    End,
+    /// The next attempt, at once.
+    Again,
+    /// The next attempt after a success and the policy's interval.
+    Interval(Duration),
+    /// The next attempt after a failure. `failures`: earlier failures in a row.
+    Backoff { failures: u32, reason: Arc<str> },
+    /// `ActorExhausted`.
+    Exhausted(Arc<str>),
+    /// `ActorDead`.
+    Dead(Arc<str>),
+}
+
+/// What an actor remembers between attempts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Restarts {
+    /// Failures in a row ([R3]).
+    failures: u32,
+}
+
+impl Restarts {
+    /// The table of contract section 5. `cancelled`: the actor was cancelled before the attempt's end was published
+    /// ([R7]).
+    pub(crate) fn step(&mut self, policy: RestartPolicy, outcome: &Outcome, cancelled: bool) -> Next {
+        let text = match outcome {
+            Outcome::Fatal(text) => return Next::Dead(Arc::clone(text)),
+            Outcome::Canceled => return Next::End,
+            _ if cancelled => return Next::End,
+            Outcome::Ok => {
+                self.failures = 0;
+                return match policy {
+                    RestartPolicy::Never | RestartPolicy::OnFailure => Next::Exhausted(EXHAUSTED_BY_SUCCESS.into()),
+                    RestartPolicy::Always { interval: Some(interval) } => Next::Interval(interval),
+                    RestartPolicy::Always { interval: None } => Next::Again,
+                };
+            }
+            Outcome::Failed(text) => Arc::clone(text),
+            Outcome::TimedOut { timeout } => timeout_text(*timeout),
+        };
+        let failures = self.failures;
+        self.failures = failures.saturating_add(1);
+        match policy {
+            RestartPolicy::Never => Next::Exhausted(text),
+            RestartPolicy::OnFailure | RestartPolicy::Always { .. } => Next::Backoff { failures, reason: text },
+        }
+    }
+}
+
+fn timeout_text(timeout: Duration) -> Arc<str> {
+    TaskError::Timeout { timeout }.to_string().into()
+}
+
+/// One incarnation's actor.
+pub(crate) struct Actor {
+    pub(crate) hub: Rc<Hub>,
+    pub(crate) name: Arc<str>,
+    pub(crate) spec: TaskSpec,
+    pub(crate) token: CancellationToken,
+    pub(crate) permits: Option<Semaphore>,
+    /// The configured limit of one attempt, for specs that have none of their own.
+    pub(crate) timeout: Option<Duration>,
+    /// The attempt that has started and not ended, for whoever has to abort it.
+    pub(crate) open_attempt: Rc<Cell<Option<u32>>>,
+}
+
+/// Runs attempts until the policy, a fatal error or a cancellation ends the actor.
+pub(crate) async fn run(actor: &Actor) {
+    let rt = &actor.hub.rt;
+    let mut restarts = Restarts::default();
+    let mut attempt = 0;
+    loop {
+        let permit = match &actor.permits {
+            Some(permits) => {
+                rt.waits_for(WaitsFor::Permit);
+                let Some(permit) = unless_cancelled(&actor.token, permits.acquire()).await else { break };
+                Some(permit)
+            }
+            None => None,
+        };
+        rt.point(PreemptPoint::BeforeAttempt).await;
+        if actor.token.is_cancelled() {
+            break; // [R5] [D2]
+        }
+        attempt += 1;
+        let (outcome, cancelled) = actor.attempt(attempt).await;
+        drop(permit); // [A6]
+        rt.point(PreemptPoint::AfterAttempt).await;
+        match restarts.step(actor.spec.restart(), &outcome, cancelled) {
+            Next::End => break,
+            Next::Exhausted(reason) => {
+                actor.publish(actor.event(EventKind::ActorExhausted).with_attempt(attempt).with_reason(reason));
+                break;
+            }
+            Next::Dead(reason) => {
+                actor.publish(actor.event(EventKind::ActorDead).with_attempt(attempt).with_reason(reason));
+                break;
+            }
+            Next::Again => yield_now().await, // [R6]
+            Next::Interval(interval) => {
+                let event = actor.backoff_event(attempt, interval, BackoffSource::Success);
+                if !actor.sleep(event, interval).await {
+                    break;
+                }
+            }
+            Next::Backoff { failures, reason } => {
+                let delay = actor.spec.backoff().delay(failures, |high| rt.draw(high));
+                let event = actor.backoff_event(attempt, delay, BackoffSource::Failure).with_reason(reason);
+                if !actor.sleep(event, delay).await {
+                    break;
+                }
+            }
+        }
+    }
+    rt.point(PreemptPoint::ActorExit).await;
+}
+
+impl Actor {
+    /// One attempt with its events. Also says whether the actor was cancelled before the end was published, which
+    /// is the moment that decides what follows ([R7]).
+    async fn attempt(&self, attempt: u32) -> (Outcome, bool) {
+        self.publish(self.event(EventKind::TaskStarting).with_attempt(attempt));
+        self.open_attempt.set(Some(attempt));
+        let timeout = self.spec.timeout(self.timeout);
+        let outcome = run_body(&self.hub.rt, &self.spec, self.token.child_token(), timeout).await;
+        if !matches!(outcome, Outcome::TimedOut { .. }) {
+            self.hub.rt.point(PreemptPoint::AfterBody).await;
+        }
+        self.open_attempt.set(None);
+        let failed = |reason| self.event(EventKind::TaskFailed).with_attempt(attempt).with_reason(reason);
+        match &outcome {
+            Outcome::Ok | Outcome::Canceled => self.publish(self.event(EventKind::TaskStopped)),
+            Outcome::Failed(text) | Outcome::Fatal(text) => self.publish(failed(Arc::clone(text))),
+            Outcome::TimedOut { timeout } => {
+                self.publish(self.event(EventKind::TimeoutHit).with_attempt(attempt).with_timeout(*timeout));
+                self.publish(failed(timeout_text(*timeout)));
+            }
+        }
+        (outcome, self.token.is_cancelled())
+    }
+
+    /// Announces the wait and performs it; false if it was cancelled ([R5]).
+    async fn sleep(&self, event: Event, delay: Duration) -> bool {
+        let rt = &self.hub.rt;
+        let wake = rt.now().after(delay);
+        self.publish(event);
+        rt.waits_for(WaitsFor::Backoff);
+        if delay.is_zero() {
+            yield_now().await; // [R6]
+            return !self.token.is_cancelled();
+        }
+        unless_cancelled(&self.token, rt.sleep_until(wake)).await.is_some()
+    }
+
+    fn backoff_event(&self, attempt: u32, delay: Duration, source: BackoffSource) -> Event {
+        let event = self.event(EventKind::BackoffScheduled).with_attempt(attempt).with_delay(delay);
+        match source {
+            BackoffSource::Success => event.with_backoff_success(),
+            BackoffSource::Failure => event.with_backoff_failure(),
+        }
+    }
+
+    fn event(&self, kind: EventKind) -> Event {
+        Event::unstamped(kind).with_task(Arc::clone(&self.name))
+    }
+
+    fn publish(&self, event: Event) {
+        self.hub.publish(event);
+    }
+}
+
+/// `future`'s output, or `None` if the token was cancelled; when both are so at once, the cancellation counts.
+async fn unless_cancelled<F: Future>(token: &CancellationToken, future: F) -> Option<F::Output> {
+    let mut cancelled = pin!(token.cancelled());
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if cancelled.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Duration = Duration::from_millis(10);
+    const NEVER: RestartPolicy = RestartPolicy::Never;
+    const ON_FAILURE: RestartPolicy = RestartPolicy::OnFailure;
+    const ALWAYS: RestartPolicy = RestartPolicy::Always { interval: Some(EVERY) };
+    const AT_ONCE: RestartPolicy = RestartPolicy::Always { interval: None };
+
+    fn step(policy: RestartPolicy, outcome: &Outcome) -> Next {
+        Restarts::default().step(policy, outcome, false)
+    }
+
+    #[test]
+    fn the_table_of_restarts_is_the_contract_s() {
+        let exhausted = |text: &str| Next::Exhausted(text.into());
+        let backoff = |text: &str| Next::Backoff { failures: 0, reason: text.into() };
+        let dead = Next::Dead("gone".into());
+        let timed_out = Outcome::TimedOut { timeout: EVERY };
+        let success = exhausted("policy_exhausted_success");
+        let (failed, fatal) = (Outcome::Failed("boom".into()), Outcome::Fatal("gone".into()));
+        let late = "timed out after 10ms";
+        let table = [
+            (&Outcome::Ok, [success.clone(), success, Next::Interval(EVERY), Next::Again]),
+            (&failed, [exhausted("boom"), backoff("boom"), backoff("boom"), backoff("boom")]),
+            (&timed_out, [exhausted(late), backoff(late), backoff(late), backoff(late)]),
+            (&fatal, [dead.clone(), dead.clone(), dead.clone(), dead]),
+            (&Outcome::Canceled, [Next::End, Next::End, Next::End, Next::End]),
+        ];
+        for (outcome, row) in table {
+            for (policy, next) in [NEVER, ON_FAILURE, ALWAYS, AT_ONCE].into_iter().zip(row) {
+                assert_eq!(step(policy, outcome), next, "{policy:?} after {outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_but_a_death_notice_follows_once_the_actor_is_cancelled() {
+        for policy in [NEVER, ON_FAILURE, ALWAYS, AT_ONCE] {
+            for outcome in [Outcome::Ok, Outcome::Canceled, Outcome::Failed("boom".into())] {
+                assert_eq!(Restarts::default().step(policy, &outcome, true), Next::End);
+            }
+            let dead = Restarts::default().step(policy, &Outcome::Fatal("gone".into()), true);
+            assert_eq!(dead, Next::Dead("gone".into()));
+        }
+    }
+
+    #[test]
+    fn failures_in_a_row_are_counted_and_a_success_resets_them() {
+        let mut restarts = Restarts::default();
+        let mut counters = Vec::new();
+        let failed = Outcome::Failed("boom".into());
+        for outcome in [&failed, &failed, &Outcome::Ok, &failed] {
+            if let Next::Backoff { failures, .. } = restarts.step(ALWAYS, outcome, false) {
+                counters.push(failures);
+            }
+        }
+        assert_eq!(counters, [0, 1, 0]);
+    }
+}

@@ -1,0 +1,88 @@
+//! One attempt: a body under a deadline, with its panics caught.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::error::TaskError;
+use crate::runtime::{Rt, WaitsFor};
+use crate::sync::CancellationToken;
+use crate::task::{TaskFuture, TaskSpec};
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Ok,
+    Canceled,
+    /// The deadline came first.
+    TimedOut {
+        timeout: Duration,
+    },
+    /// Retryable; carries the text that events show.
+    Failed(Arc<str>),
+    Fatal(Arc<str>),
+}
+
+impl Outcome {
+    fn of(result: Result<(), TaskError>) -> Self {
+        match result {
+            Ok(()) => Self::Ok,
+            Err(TaskError::Canceled) => Self::Canceled,
+            Err(error @ TaskError::Fatal { .. }) => Self::Fatal(error.to_string().into()),
+            Err(error) => Self::Failed(error.to_string().into()),
+        }
+    }
+
+    /// [A5]
+    fn of_panic(payload: &(dyn Any + Send)) -> Self {
+        Self::Failed(format!("panic: {}", panic_message(payload)).into())
+    }
+}
+
+/// Runs the body of one attempt to its end, or to `deadline`. A body that is ready when it is polled at the deadline
+/// wins ([A3]); a body that is cut off has its context cancelled first ([A4]).
+pub(crate) async fn run_body(
+    rt: &Rt,
+    spec: &TaskSpec,
+    context: CancellationToken,
+    timeout: Option<Duration>,
+) -> Outcome {
+    let mut deadline = timeout.map(|timeout| (timeout, rt.sleep_until(rt.now().after(timeout))));
+    let made = catch_unwind(AssertUnwindSafe(|| spec.task().spawn(context.clone())));
+    let mut body: TaskFuture = match made {
+        Ok(body) => body,
+        Err(payload) => return Outcome::of_panic(&*payload),
+    };
+    rt.waits_for(WaitsFor::Body);
+    let outcome = poll_fn(|cx| {
+        match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
+            Ok(Poll::Ready(result)) => return Poll::Ready(Outcome::of(result)),
+            Err(payload) => return Poll::Ready(Outcome::of_panic(&*payload)),
+            Ok(Poll::Pending) => {}
+        }
+        let Some((timeout, sleep)) = &mut deadline else { return Poll::Pending };
+        Pin::new(sleep).poll(cx).map(|()| Outcome::TimedOut { timeout: *timeout })
+    })
+    .await;
+    if matches!(outcome, Outcome::TimedOut { .. }) {
+        context.cancel();
+    }
+    // What a body does while it is dropped is its own affair, and so is a panic there.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(body)));
+    outcome
+}
+
+/// The message of a panic, as far as it has one.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "unknown panic".to_owned()
+    }
+}

@@ -1,0 +1,252 @@
+//! The broadcast ring that carries events to whoever listens.
+//!
+//! Publishing never waits. A receiver that is overrun loses the oldest events and is told once, and exactly, how
+//! many, before the next event that it gets ([S3]). Nothing that the runtime needs for its own correctness travels
+//! here ([S4]).
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::event::Event;
+
+/// Why a receiver got no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecvError {
+    /// The receiver was overrun and lost this many events. The next call gives the oldest event still there.
+    Lagged(u64),
+    /// The bus was closed and everything on it was received.
+    Closed,
+}
+
+/// A broadcast ring of events.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    ring: Rc<RefCell<Ring>>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    capacity: usize,
+    /// The newest events, at most `capacity`; the first has position `first`.
+    events: VecDeque<Rc<Event>>,
+    first: u64,
+    receivers: Vec<Option<Reader>>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    /// Position of the next event to receive.
+    next: u64,
+    waker: Option<Waker>,
+}
+
+impl Ring {
+    fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    /// Drops what every receiver has read.
+    fn trim(&mut self) {
+        let needed = self.receivers.iter().flatten().map(|reader| reader.next).min().unwrap_or(self.end());
+        while self.first < needed && self.events.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+}
+
+impl Bus {
+    /// A bus that keeps the newest `capacity` events for receivers that are behind. A capacity of 0 counts as 1.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            ring: Rc::new(RefCell::new(Ring {
+                capacity: capacity.max(1),
+                events: VecDeque::new(),
+                first: 0,
+                receivers: Vec::new(),
+                closed: false,
+            })),
+        }
+    }
+
+    /// Puts an event on the ring, overwriting the oldest if it is full, and wakes every receiver. Never waits.
+    pub fn publish(&self, event: Rc<Event>) {
+        let mut wakers = Vec::new();
+        {
+            let mut ring = self.ring.borrow_mut();
+            if ring.receivers.iter().all(Option::is_none) {
+                ring.first += 1;
+                return;
+            }
+            if ring.events.len() == ring.capacity {
+                ring.events.pop_front();
+                ring.first += 1;
+            }
+            ring.events.push_back(event);
+            for reader in ring.receivers.iter_mut().flatten() {
+                wakers.extend(reader.waker.take());
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// A receiver of every event published from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> Receiver {
+        let mut ring = self.ring.borrow_mut();
+        let reader = Reader { next: ring.end(), waker: None };
+        let index = match ring.receivers.iter().position(Option::is_none) {
+            Some(free) => {
+                ring.receivers[free] = Some(reader);
+                free
+            }
+            None => {
+                ring.receivers.push(Some(reader));
+                ring.receivers.len() - 1
+            }
+        };
+        Receiver { ring: Rc::clone(&self.ring), index }
+    }
+
+    /// How many events were published.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.ring.borrow().end()
+    }
+
+    /// Says that no more events will come. Receivers get what is left, then [`RecvError::Closed`].
+    pub fn close(&self) {
+        let mut wakers = Vec::new();
+        {
+            let mut ring = self.ring.borrow_mut();
+            ring.closed = true;
+            for reader in ring.receivers.iter_mut().flatten() {
+                wakers.extend(reader.waker.take());
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// One listener's place on the bus.
+#[derive(Debug)]
+pub struct Receiver {
+    ring: Rc<RefCell<Ring>>,
+    index: usize,
+}
+
+impl Receiver {
+    /// The next event, or how many were lost before it.
+    ///
+    /// # Errors
+    /// [`RecvError::Lagged`] once after each overrun, [`RecvError::Closed`] at the end.
+    pub async fn recv(&mut self) -> Result<Rc<Event>, RecvError> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// As [`Receiver::recv`], without waiting: `None` if there is nothing to receive now.
+    pub fn try_recv(&mut self) -> Option<Result<Rc<Event>, RecvError>> {
+        match self.poll_recv(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(received) => Some(received),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Polls for the next event; see [`Receiver::recv`].
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Rc<Event>, RecvError>> {
+        let ring = &mut *self.ring.borrow_mut();
+        let (first, end, closed) = (ring.first, ring.end(), ring.closed);
+        let reader = ring.receivers[self.index].as_mut().expect("a receiver keeps its place until it is dropped");
+        if reader.next < first {
+            let lost = first - reader.next;
+            reader.next = first;
+            return Poll::Ready(Err(RecvError::Lagged(lost)));
+        }
+        if reader.next == end {
+            if closed {
+                return Poll::Ready(Err(RecvError::Closed));
+            }
+            reader.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let event = Rc::clone(&ring.events[(reader.next - first) as usize]);
+        reader.next += 1;
+        ring.trim();
+        Poll::Ready(Ok(event))
+    }
+
+    /// How many events were published before the one that this receiver gets next.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        let ring = self.ring.borrow();
+        ring.receivers[self.index].as_ref().map_or(ring.end(), |reader| reader.next)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut ring = self.ring.borrow_mut();
+        ring.receivers[self.index] = None;
+        ring.trim();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventKind;
+
+    fn event(seq: u64) -> Rc<Event> {
+        let mut event = Event::unstamped(EventKind::TaskAdded);
+        event.seq = seq;
+        Rc::new(event)
+    }
+
+    fn drain(receiver: &mut Receiver) -> Vec<Result<u64, RecvError>> {
+        std::iter::from_fn(|| receiver.try_recv().map(|got| got.map(|event| event.seq))).take(32).collect()
+    }
+
+    #[test]
+    fn an_overrun_receiver_is_told_once_and_exactly_how_many_it_lost() {
+        let bus = Bus::new(2);
+        let mut receiver = bus.subscribe();
+        (0..5).for_each(|seq| bus.publish(event(seq)));
+        assert_eq!(drain(&mut receiver), [Err(RecvError::Lagged(3)), Ok(3), Ok(4)]);
+    }
+
+    #[test]
+    fn a_receiver_in_time_loses_nothing_and_a_slow_one_does_not_disturb_it() {
+        let bus = Bus::new(2);
+        let mut fast = bus.subscribe();
+        let mut slow = bus.subscribe();
+        for seq in 0..4 {
+            bus.publish(event(seq));
+            assert_eq!(drain(&mut fast), [Ok(seq)]);
+        }
+        assert_eq!((slow.position(), bus.end()), (0, 4));
+        assert_eq!(drain(&mut slow), [Err(RecvError::Lagged(2)), Ok(2), Ok(3)]);
+    }
+
+    #[test]
+    fn a_closed_bus_gives_what_is_left_and_then_says_so() {
+        let bus = Bus::new(4);
+        let mut receiver = bus.subscribe();
+        bus.publish(event(0));
+        bus.close();
+        assert_eq!(receiver.try_recv().unwrap().unwrap().seq, 0);
+        assert!(matches!(receiver.try_recv(), Some(Err(RecvError::Closed))));
+    }
+
+    #[test]
+    fn events_published_before_subscribing_are_not_received() {
+        let bus = Bus::new(4);
+        bus.publish(event(0));
+        let mut receiver = bus.subscribe();
+        bus.publish(event(1));
+        assert_eq!(drain(&mut receiver), [Ok(1)]);
+    }
+}

@@ -1,0 +1,289 @@
+//! Those who are told of events: each with a bounded queue, a worker of its own, and exact counters.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures::future::LocalBoxFuture;
+
+use crate::attempt::panic_message;
+use crate::bus::{Receiver, RecvError};
+use crate::event::Event;
+use crate::hub::Hub;
+use crate::runtime::{JobKey, PreemptPoint, Role, WaitsFor};
+
+/// Queue length of a subscriber that does not choose one.
+pub const DEFAULT_QUEUE_CAPACITY: usize = 1024;
+
+/// Handles events, one after the other, in a worker of its own.
+pub trait Subscribe: 'static {
+    /// The name that overflow and panic events carry. Should be unique among subscribers.
+    fn name(&self) -> &str;
+
+    /// How many events may wait. Default 1024; 0 counts as 1.
+    fn queue_capacity(&self) -> usize {
+        DEFAULT_QUEUE_CAPACITY
+    }
+
+    /// Handles one event. A panic is caught and counted, and the next event is handled as if nothing had happened.
+    fn on_event<'a>(&'a self, event: &'a Event) -> LocalBoxFuture<'a, ()>;
+}
+
+/// What became of the events published during a subscriber's life. The four add up to that number once the run has
+/// ended ([S6]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SubscriberCounters {
+    /// The handler returned.
+    pub handled: u64,
+    /// The handler panicked.
+    pub panicked: u64,
+    /// The queue was full or closed, or the run ended before the event was handled.
+    pub dropped: u64,
+    /// The listener was overrun before it could hand the event on.
+    pub lagged: u64,
+}
+
+impl SubscriberCounters {
+    /// All events accounted for.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.handled + self.panicked + self.dropped + self.lagged
+    }
+}
+
+struct Lane {
+    name: Arc<str>,
+    subscriber: Rc<dyn Subscribe>,
+    capacity: usize,
+    queue: RefCell<VecDeque<Rc<Event>>>,
+    closed: Cell<bool>,
+    /// The worker has taken an event and is not done with it.
+    in_hand: Cell<bool>,
+    worker: RefCell<Option<Waker>>,
+    counters: Cell<SubscriberCounters>,
+}
+
+impl Lane {
+    fn count(&self, change: impl FnOnce(&mut SubscriberCounters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.queue.borrow().is_empty() && !self.in_hand.get()
+    }
+
+    async fn take(&self) -> Rc<Event> {
+        poll_fn(|cx| match self.queue.borrow_mut().pop_front() {
+            Some(event) => {
+                self.in_hand.set(true);
+                Poll::Ready(event)
+            }
+            None => {
+                *self.worker.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// All subscribers of one supervisor, fed by one bus receiver.
+pub struct SubscriberSet {
+    hub: Rc<Hub>,
+    lanes: Vec<Rc<Lane>>,
+    /// The listener's place on the bus until it is started, then nothing.
+    receiver: RefCell<Option<Receiver>>,
+    listener: Rc<ListenerState>,
+}
+
+impl std::fmt::Debug for SubscriberSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.counters()).finish()
+    }
+}
+
+#[derive(Default)]
+struct ListenerState {
+    /// The listener has received an event and not yet handed it on.
+    in_hand: Cell<bool>,
+    /// Position on the bus of the event that the listener receives next.
+    position: Cell<u64>,
+    /// Whoever waits for all queues to run empty.
+    drain: RefCell<Option<Waker>>,
+}
+
+impl ListenerState {
+    fn progress(&self) {
+        let waker = self.drain.borrow_mut().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl SubscriberSet {
+    pub(crate) fn new(hub: &Rc<Hub>, subscribers: Vec<Rc<dyn Subscribe>>) -> Self {
+        let lanes: Vec<_> = subscribers.into_iter().map(Lane::new).collect();
+        // Without subscribers nobody needs to read the bus.
+        let receiver = (!lanes.is_empty()).then(|| hub.bus.subscribe());
+        Self {
+            hub: Rc::clone(hub),
+            lanes,
+            receiver: RefCell::new(receiver),
+            listener: Rc::new(ListenerState::default()),
+        }
+    }
+
+    /// Name and counters of each subscriber, in the order in which they were added.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(Arc<str>, SubscriberCounters)> {
+        self.lanes.iter().map(|lane| (Arc::clone(&lane.name), lane.counters.get())).collect()
+    }
+
+    /// Starts the listener and a worker per subscriber.
+    pub(crate) fn start(self: &Rc<Self>) -> Vec<JobKey> {
+        let Some(receiver) = self.receiver.borrow_mut().take() else { return Vec::new() };
+        let rt = &self.hub.rt;
+        let mut jobs = vec![rt.spawn(Role::Listener, &Arc::from(""), Box::pin(Rc::clone(self).listen(receiver)))];
+        for lane in &self.lanes {
+            let worker = Rc::clone(self).work(Rc::clone(lane));
+            jobs.push(rt.spawn(Role::Worker, &lane.name, Box::pin(worker)));
+        }
+        jobs
+    }
+
+    async fn listen(self: Rc<Self>, mut receiver: Receiver) {
+        loop {
+            self.hub.rt.waits_for(WaitsFor::Bus);
+            let received = receiver.recv().await;
+            self.listener.position.set(receiver.position());
+            match received {
+                Ok(event) => {
+                    self.listener.in_hand.set(true);
+                    self.hub.rt.point(PreemptPoint::ListenerReceived).await;
+                    self.emit(&event);
+                    self.listener.in_hand.set(false);
+                }
+                Err(RecvError::Lagged(lost)) => {
+                    self.lanes.iter().for_each(|lane| lane.count(|counters| counters.lagged += lost));
+                    let notice = self.hub.notice(Event::listener_lagged(lost)); // [S8]
+                    self.emit(&notice);
+                }
+                Err(RecvError::Closed) => return,
+            }
+            self.listener.progress();
+        }
+    }
+
+    /// Gives an event to every subscriber. Never waits ([S5]).
+    fn emit(&self, event: &Rc<Event>) {
+        for lane in &self.lanes {
+            let why = {
+                let mut queue = lane.queue.borrow_mut();
+                if lane.closed.get() {
+                    Some("closed")
+                } else if queue.len() >= lane.capacity {
+                    Some("full")
+                } else {
+                    queue.push_back(Rc::clone(event));
+                    None
+                }
+            };
+            match why {
+                Some(why) => {
+                    lane.count(|counters| counters.dropped += 1);
+                    if !event.is_about_a_subscriber() {
+                        self.hub.publish(Event::overflow_of(&lane.name, why));
+                    }
+                }
+                None => {
+                    let worker = lane.worker.borrow_mut().take();
+                    if let Some(worker) = worker {
+                        worker.wake();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn work(self: Rc<Self>, lane: Rc<Lane>) {
+        loop {
+            self.hub.rt.waits_for(WaitsFor::Queue);
+            let event = lane.take().await;
+            self.hub.rt.point(PreemptPoint::WorkerTook).await;
+            self.hub.rt.waits_for(WaitsFor::Handler);
+            match handle(&*lane.subscriber, &event).await {
+                Ok(()) => lane.count(|counters| counters.handled += 1),
+                Err(message) => {
+                    lane.count(|counters| counters.panicked += 1);
+                    if !event.is_about_a_subscriber() {
+                        self.hub.publish(Event::panic_of(&lane.name, message)); // [S7]
+                    }
+                }
+            }
+            lane.in_hand.set(false);
+            self.listener.progress();
+        }
+    }
+
+    /// Ready when the bus is read to its end and every queue has run empty.
+    pub(crate) fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let listener_idle = self.behind() == 0 && !self.listener.in_hand.get();
+        if listener_idle && self.lanes.iter().all(|lane| lane.is_idle()) {
+            return Poll::Ready(());
+        }
+        *self.listener.drain.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// How many events are on the bus that the listener has not received.
+    fn behind(&self) -> u64 {
+        if self.lanes.is_empty() { 0 } else { self.hub.bus.end() - self.listener.position.get() }
+    }
+
+    /// Counts what was never handled as dropped and takes nothing more ([S9]).
+    pub(crate) fn close(&self) {
+        let on_the_way = self.behind() + u64::from(self.listener.in_hand.replace(false));
+        for lane in &self.lanes {
+            lane.closed.set(true);
+            let queued = std::mem::take(&mut *lane.queue.borrow_mut()).len() as u64;
+            let in_hand = u64::from(lane.in_hand.replace(false));
+            lane.count(|counters| counters.dropped += on_the_way + queued + in_hand);
+        }
+    }
+}
+
+impl Lane {
+    fn new(subscriber: Rc<dyn Subscribe>) -> Rc<Self> {
+        Rc::new(Self {
+            name: Arc::from(subscriber.name()),
+            capacity: subscriber.queue_capacity().max(1),
+            subscriber,
+            queue: RefCell::new(VecDeque::new()),
+            closed: Cell::new(false),
+            in_hand: Cell::new(false),
+            worker: RefCell::new(None),
+            counters: Cell::new(SubscriberCounters::default()),
+        })
+    }
+}
+
+/// Runs the handler for one event; a panic becomes its message.
+async fn handle(subscriber: &dyn Subscribe, event: &Event) -> Result<(), String> {
+    let made = catch_unwind(AssertUnwindSafe(|| subscriber.on_event(event)));
+    let mut handling = made.map_err(|payload| panic_message(&*payload))?;
+    let done = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx))) {
+        Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(payload) => Poll::Ready(Err(panic_message(&*payload))),
+    })
+    .await;
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(handling)));
+    done.and(dropped.map_err(|payload| panic_message(&*payload)))
+}

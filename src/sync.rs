@@ -1,0 +1,445 @@
+//! What futures of one thread wait on: cancellation, a set-once latch, permits in order of arrival, a lossless inbox.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+
+/// Wakers of the futures that wait on one thing; each future holds a place and gives it back when dropped.
+#[derive(Debug, Default)]
+struct WaitList {
+    wakers: RefCell<Vec<Place>>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Free,
+    Waiting(Waker),
+    Woken,
+}
+
+impl WaitList {
+    /// Leaves `waker` at `place`, taking a place if there is none yet.
+    fn wait(&self, place: &mut Option<usize>, waker: &Waker) {
+        let mut wakers = self.wakers.borrow_mut();
+        let index = *place.get_or_insert_with(|| {
+            wakers.iter().position(|place| matches!(place, Place::Free)).unwrap_or_else(|| {
+                wakers.push(Place::Free);
+                wakers.len() - 1
+            })
+        });
+        match &mut wakers[index] {
+            Place::Waiting(kept) => kept.clone_from(waker),
+            empty => *empty = Place::Waiting(waker.clone()),
+        }
+    }
+
+    fn leave(&self, place: Option<usize>) {
+        if let Some(index) = place {
+            self.wakers.borrow_mut()[index] = Place::Free;
+        }
+    }
+
+    /// Wakes everybody, in order of place.
+    fn wake_all(&self) {
+        let mut index = 0;
+        loop {
+            let waker = {
+                let mut wakers = self.wakers.borrow_mut();
+                let Some(place) = wakers.get_mut(index) else { return };
+                if matches!(place, Place::Waiting(_)) { std::mem::replace(place, Place::Woken) } else { Place::Free }
+            };
+            if let Place::Waiting(waker) = waker {
+                waker.wake();
+            }
+            index += 1;
+        }
+    }
+}
+
+/// A flag that is raised once and that any number of futures can wait for.
+#[derive(Debug, Clone, Default)]
+pub struct Latch {
+    inner: Rc<LatchInner>,
+}
+
+#[derive(Debug, Default)]
+struct LatchInner {
+    raised: Cell<bool>,
+    waiting: WaitList,
+}
+
+impl Latch {
+    /// A latch that is not raised.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Raises the latch. Raising it again changes nothing.
+    pub fn raise(&self) {
+        if !self.inner.raised.replace(true) {
+            self.inner.waiting.wake_all();
+        }
+    }
+
+    /// Whether the latch was raised.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        self.inner.raised.get()
+    }
+
+    /// Ready once the latch is raised.
+    #[must_use]
+    pub fn wait(&self) -> LatchWait {
+        LatchWait { latch: self.clone(), place: None }
+    }
+}
+
+/// See [`Latch::wait`].
+#[derive(Debug)]
+pub struct LatchWait {
+    latch: Latch,
+    place: Option<usize>,
+}
+
+impl Future for LatchWait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.latch.is_raised() {
+            return Poll::Ready(());
+        }
+        let inner = Rc::clone(&self.latch.inner);
+        inner.waiting.wait(&mut self.place, cx.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for LatchWait {
+    fn drop(&mut self) {
+        self.latch.inner.waiting.leave(self.place);
+    }
+}
+
+/// Tells a future to stop, and everything that was made from it.
+#[derive(Debug, Clone, Default)]
+pub struct CancellationToken {
+    inner: Rc<TokenInner>,
+}
+
+#[derive(Debug, Default)]
+struct TokenInner {
+    latch: Latch,
+    /// Places of dropped children are taken again.
+    children: RefCell<Vec<Weak<TokenInner>>>,
+}
+
+impl CancellationToken {
+    /// A token that is not cancelled.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A token that is cancelled with this one, and can be cancelled alone.
+    #[must_use]
+    pub fn child_token(&self) -> Self {
+        if self.is_cancelled() {
+            let child = Self::new();
+            child.inner.latch.raise();
+            return child;
+        }
+        let mut children = self.inner.children.borrow_mut();
+        let place = children.iter().position(|child| child.strong_count() == 0).unwrap_or(children.len());
+        let child = Self::new();
+        if place == children.len() {
+            children.push(Rc::downgrade(&child.inner));
+        } else {
+            children[place] = Rc::downgrade(&child.inner);
+        }
+        child
+    }
+
+    /// Cancels this token and all made from it. Cancelling again changes nothing.
+    pub fn cancel(&self) {
+        if self.is_cancelled() {
+            return;
+        }
+        self.inner.latch.raise();
+        let children = std::mem::take(&mut *self.inner.children.borrow_mut());
+        for inner in children.iter().filter_map(Weak::upgrade) {
+            Self { inner }.cancel();
+        }
+    }
+
+    /// Whether this token was cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.inner.latch.is_raised()
+    }
+
+    /// Ready once the token is cancelled.
+    #[must_use]
+    pub fn cancelled(&self) -> LatchWait {
+        self.inner.latch.wait()
+    }
+}
+
+/// A number of permits, given out in the order in which they were asked for ([A6]).
+#[derive(Debug, Clone)]
+pub struct Semaphore {
+    inner: Rc<RefCell<Permits>>,
+}
+
+#[derive(Debug)]
+struct Permits {
+    available: usize,
+    next_ticket: u64,
+    /// Tickets in increasing order; those whose future was dropped stay until they reach the front.
+    waiting: VecDeque<Ticket>,
+}
+
+#[derive(Debug)]
+struct Ticket {
+    number: u64,
+    state: TicketState,
+}
+
+#[derive(Debug)]
+enum TicketState {
+    Waiting(Waker),
+    Dropped,
+}
+
+impl Semaphore {
+    /// A semaphore with `permits` permits.
+    #[must_use]
+    pub fn new(permits: usize) -> Self {
+        let permits = Permits { available: permits, next_ticket: 0, waiting: VecDeque::new() };
+        Self { inner: Rc::new(RefCell::new(permits)) }
+    }
+
+    /// Permits that nobody holds or was promised.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.inner.borrow().available
+    }
+
+    /// A permit, first come first served; dropping the future gives up the place.
+    #[must_use]
+    pub fn acquire(&self) -> Acquire {
+        Acquire { semaphore: self.clone(), ticket: None }
+    }
+
+    /// Hands a permit to the first that waits, or puts it back.
+    fn release(&self) {
+        let waker = {
+            let permits = &mut *self.inner.borrow_mut();
+            loop {
+                match permits.waiting.pop_front().map(|ticket| ticket.state) {
+                    Some(TicketState::Waiting(waker)) => break Some(waker),
+                    Some(TicketState::Dropped) => {}
+                    None => {
+                        permits.available += 1;
+                        break None;
+                    }
+                }
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// A place among those that run. Gives itself back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    semaphore: Semaphore,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.semaphore.release();
+    }
+}
+
+/// See [`Semaphore::acquire`].
+#[derive(Debug)]
+pub struct Acquire {
+    semaphore: Semaphore,
+    ticket: Option<u64>,
+}
+
+impl Future for Acquire {
+    type Output = Permit;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit> {
+        let semaphore = self.semaphore.clone();
+        let mut permits = semaphore.inner.borrow_mut();
+        let permits = &mut *permits;
+        match self.ticket {
+            None if permits.available > 0 => {
+                permits.available -= 1;
+                Poll::Ready(Permit { semaphore: semaphore.clone() })
+            }
+            None => {
+                let number = permits.next_ticket;
+                permits.next_ticket += 1;
+                permits.waiting.push_back(Ticket { number, state: TicketState::Waiting(cx.waker().clone()) });
+                self.ticket = Some(number);
+                Poll::Pending
+            }
+            Some(number) => match permits.waiting.binary_search_by_key(&number, |ticket| ticket.number) {
+                Ok(place) => {
+                    permits.waiting[place].state = TicketState::Waiting(cx.waker().clone());
+                    Poll::Pending
+                }
+                // The ticket left the queue: its permit was handed over.
+                Err(_) => {
+                    self.ticket = None;
+                    Poll::Ready(Permit { semaphore: semaphore.clone() })
+                }
+            },
+        }
+    }
+}
+
+impl Drop for Acquire {
+    fn drop(&mut self) {
+        let Some(number) = self.ticket else { return };
+        let place = {
+            let mut permits = self.semaphore.inner.borrow_mut();
+            let place = permits.waiting.binary_search_by_key(&number, |ticket| ticket.number);
+            if let Ok(place) = place {
+                permits.waiting[place].state = TicketState::Dropped;
+            }
+            place
+        };
+        if place.is_err() {
+            self.semaphore.release(); // it was handed over and never picked up
+        }
+    }
+}
+
+/// A lossless, unbounded queue with one reader ([S4]).
+#[derive(Debug)]
+pub struct Inbox<T> {
+    inner: RefCell<InboxInner<T>>,
+}
+
+#[derive(Debug)]
+struct InboxInner<T> {
+    messages: VecDeque<T>,
+    reader: Option<Waker>,
+}
+
+impl<T> Default for Inbox<T> {
+    fn default() -> Self {
+        Self { inner: RefCell::new(InboxInner { messages: VecDeque::new(), reader: None }) }
+    }
+}
+
+impl<T> Inbox<T> {
+    /// Appends a message. Never waits, never loses.
+    pub fn send(&self, message: T) {
+        let reader = {
+            let mut inner = self.inner.borrow_mut();
+            inner.messages.push_back(message);
+            inner.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// The oldest message, once there is one.
+    pub async fn recv(&self) -> T {
+        poll_fn(|cx| {
+            let mut inner = self.inner.borrow_mut();
+            match inner.messages.pop_front() {
+                Some(message) => Poll::Ready(message),
+                None => {
+                    inner.reader = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+        Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn permits_go_to_waiters_in_order_and_newcomers_do_not_overtake() {
+        let semaphore = Semaphore::new(1);
+        let Poll::Ready(held) = poll(&mut semaphore.acquire()) else { panic!("one permit is free") };
+        let (mut first, mut second) = (semaphore.acquire(), semaphore.acquire());
+        assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+        drop(held);
+        let mut late = semaphore.acquire();
+        assert!(poll(&mut late).is_pending(), "the permit is promised to the first that waited");
+        assert!(poll(&mut second).is_pending());
+        assert!(poll(&mut first).is_ready());
+        assert!(poll(&mut second).is_ready(), "the first one's permit was dropped at once");
+        assert!(poll(&mut late).is_ready());
+        assert_eq!(semaphore.available(), 1);
+    }
+
+    #[test]
+    fn a_waiter_that_gives_up_passes_its_promised_permit_on() {
+        let semaphore = Semaphore::new(1);
+        let Poll::Ready(held) = poll(&mut semaphore.acquire()) else { panic!("one permit is free") };
+        let (mut first, mut second) = (semaphore.acquire(), semaphore.acquire());
+        let mut third = semaphore.acquire();
+        assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending() && poll(&mut third).is_pending());
+        drop(second); // gives up while waiting
+        drop(held); // promised to the first
+        drop(first); // gives up with the promise in hand
+        assert!(poll(&mut third).is_ready());
+        assert_eq!(semaphore.available(), 1);
+    }
+
+    #[test]
+    fn cancelling_reaches_children_and_not_parents() {
+        let parent = CancellationToken::new();
+        let child = parent.child_token();
+        let grandchild = child.child_token();
+        let mut waits = grandchild.cancelled();
+        assert!(poll(&mut waits).is_pending());
+        child.cancel();
+        assert!(grandchild.is_cancelled() && !parent.is_cancelled());
+        assert!(poll(&mut waits).is_ready());
+        parent.cancel();
+        assert!(parent.child_token().is_cancelled(), "a child of a cancelled token is born cancelled");
+    }
+
+    #[test]
+    fn a_token_keeps_no_place_for_dropped_children() {
+        let parent = CancellationToken::new();
+        for _ in 0..100 {
+            drop(parent.child_token());
+        }
+        assert_eq!(parent.inner.children.borrow().len(), 1);
+    }
+
+    #[test]
+    fn a_latch_stays_raised() {
+        let latch = Latch::new();
+        let mut early = latch.wait();
+        assert!(poll(&mut early).is_pending());
+        latch.raise();
+        latch.raise();
+        assert!(poll(&mut early).is_ready() && poll(&mut latch.wait()).is_ready());
+    }
+}
