@@ -58,7 +58,9 @@ impl Restarts {
             Outcome::Ok => {
                 self.failures = 0;
                 return match policy {
-                    RestartPolicy::Never | RestartPolicy::OnFailure => Next::Exhausted(EXHAUSTED_BY_SUCCESS.into()),
+                    RestartPolicy::Never | RestartPolicy::OnFailure => {
+                        Next::Exhausted(EXHAUSTED_BY_SUCCESS.into())
+                    }
                     RestartPolicy::Always { interval: Some(interval) } => Next::Interval(interval),
                     RestartPolicy::Always { interval: None } => Next::Again,
                 };
@@ -70,7 +72,9 @@ impl Restarts {
         self.failures = failures.saturating_add(1);
         match policy {
             RestartPolicy::Never => Next::Exhausted(text),
-            RestartPolicy::OnFailure | RestartPolicy::Always { .. } => Next::Backoff { failures, reason: text },
+            RestartPolicy::OnFailure | RestartPolicy::Always { .. } => {
+                Next::Backoff { failures, reason: text }
+            }
         }
     }
 }
@@ -117,7 +121,9 @@ pub(crate) async fn run(actor: &Actor) {
         match restarts.step(actor.spec.restart(), &outcome, cancelled) {
             Next::End => break,
             Next::Exhausted(reason) => {
-                actor.publish(actor.event(EventKind::ActorExhausted).with_attempt(attempt).with_reason(reason));
+                actor.publish(
+                    actor.event(EventKind::ActorExhausted).with_attempt(attempt).with_reason(reason),
+                );
                 break;
             }
             Next::Dead(reason) => {

@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn the_highest_seq_wins_in_every_order_of_arrival() {
         use EventKind::{TaskFailed, TaskRemoved, TaskStarting};
-        let life = [event(0, TaskStarting), event(1, TaskFailed), event(2, TaskStarting), event(3, TaskRemoved)];
+        let life =
+            [event(0, TaskStarting), event(1, TaskFailed), event(2, TaskStarting), event(3, TaskRemoved)];
         for rotation in 0..4 {
             let mut forward = AliveTracker::new();
             let mut backward = AliveTracker::new();

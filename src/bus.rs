@@ -160,7 +160,8 @@ impl Receiver {
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Rc<Event>, RecvError>> {
         let ring = &mut *self.ring.borrow_mut();
         let (first, end, closed) = (ring.first, ring.end(), ring.closed);
-        let reader = ring.receivers[self.index].as_mut().expect("a receiver keeps its place until it is dropped");
+        let reader =
+            ring.receivers[self.index].as_mut().expect("a receiver keeps its place until it is dropped");
         if reader.next < first {
             let lost = first - reader.next;
             reader.next = first;

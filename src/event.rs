@@ -118,7 +118,11 @@ impl Event {
     #[must_use]
     #[allow(clippy::disallowed_methods)] // the one place that may read the machine's clock
     pub fn new(kind: EventKind) -> Self {
-        Self { seq: OUTSIDE_SEQ.fetch_add(1, Ordering::Relaxed), at: SystemTime::now(), ..Self::unstamped(kind) }
+        Self {
+            seq: OUTSIDE_SEQ.fetch_add(1, Ordering::Relaxed),
+            at: SystemTime::now(),
+            ..Self::unstamped(kind)
+        }
     }
 
     /// An event that its runtime has yet to stamp.

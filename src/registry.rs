@@ -79,10 +79,6 @@ impl Registry {
         self.entries.keys().cloned().collect()
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
-        self.entries.get(name)
-    }
-
     /// Registers a task, unless its name is taken ([G1], [G2]).
     pub(crate) fn add(&mut self, spec: &TaskSpec) -> Option<Incarnation> {
         let name = spec.name();
@@ -106,7 +102,9 @@ impl Registry {
 
     /// The entry that waits for its actor, if this incarnation is still the one registered ([G5]).
     pub(crate) fn requested(&self, name: &str, incarnation: Incarnation) -> Option<&Entry> {
-        self.entries.get(name).filter(|entry| entry.incarnation == incarnation && entry.stage == Stage::Requested)
+        self.entries
+            .get(name)
+            .filter(|entry| entry.incarnation == incarnation && entry.stage == Stage::Requested)
     }
 
     pub(crate) fn spawned(&mut self, name: &str, job: JobKey) {

@@ -150,7 +150,8 @@ impl SubscriberSet {
     pub(crate) fn start(self: &Rc<Self>) -> Vec<JobKey> {
         let Some(receiver) = self.receiver.borrow_mut().take() else { return Vec::new() };
         let rt = &self.hub.rt;
-        let mut jobs = vec![rt.spawn(Role::Listener, &Arc::from(""), Box::pin(Rc::clone(self).listen(receiver)))];
+        let mut jobs =
+            vec![rt.spawn(Role::Listener, &Arc::from(""), Box::pin(Rc::clone(self).listen(receiver)))];
         for lane in &self.lanes {
             let worker = Rc::clone(self).work(Rc::clone(lane));
             jobs.push(rt.spawn(Role::Worker, &lane.name, Box::pin(worker)));

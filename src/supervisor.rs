@@ -258,7 +258,10 @@ impl Supervisor {
     /// How many of the `max_concurrent` permits are held or promised.
     #[must_use]
     pub fn permits_in_use(&self) -> usize {
-        self.inner.permits.as_ref().map_or(0, |permits| self.inner.config.max_concurrent - permits.available())
+        self.inner
+            .permits
+            .as_ref()
+            .map_or(0, |permits| self.inner.config.max_concurrent - permits.available())
     }
 
     async fn drive(&self, specs: Vec<TaskSpec>, mode: Mode) -> Result<(), RuntimeError> {

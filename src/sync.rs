@@ -49,7 +49,11 @@ impl WaitList {
             let waker = {
                 let mut wakers = self.wakers.borrow_mut();
                 let Some(place) = wakers.get_mut(index) else { return };
-                if matches!(place, Place::Waiting(_)) { std::mem::replace(place, Place::Woken) } else { Place::Free }
+                if matches!(place, Place::Waiting(_)) {
+                    std::mem::replace(place, Place::Woken)
+                } else {
+                    Place::Free
+                }
             };
             if let Place::Waiting(waker) = waker {
                 waker.wake();
@@ -402,7 +406,9 @@ mod tests {
         let Poll::Ready(held) = poll(&mut semaphore.acquire()) else { panic!("one permit is free") };
         let (mut first, mut second) = (semaphore.acquire(), semaphore.acquire());
         let mut third = semaphore.acquire();
-        assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending() && poll(&mut third).is_pending());
+        assert!(
+            poll(&mut first).is_pending() && poll(&mut second).is_pending() && poll(&mut third).is_pending()
+        );
         drop(second); // gives up while waiting
         drop(held); // promised to the first
         drop(first); // gives up with the promise in hand

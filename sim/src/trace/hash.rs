@@ -1,0 +1,326 @@
+//! The identity of a run: XXH3-64 over a canonical encoding of its records.
+//!
+//! The encoding is little-endian words of fixed width. A text is written out where it first appears and by its number
+//! afterwards, so the hash depends on what was said and on nothing else. Neither the header nor turn numbers are part
+//! of it: the hash names the behaviour, whoever ran it.
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::{
+    Answer, BackoffNote, BodyEnd, Call, EndNote, EventNote, HandlerEnd, Header, Jitter, Record, Restart,
+    Sink, SpecNote, Text, Texts, Waiter, What,
+};
+
+/// Hashes a trace as it is made.
+#[derive(Clone, Default)]
+pub struct TraceHash {
+    state: Box<Xxh3Default>,
+    bytes: Vec<u8>,
+    /// Texts with a smaller number have been written out.
+    known: u32,
+    records: u64,
+}
+
+impl std::fmt::Debug for TraceHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TraceHash").field("records", &self.records).finish_non_exhaustive()
+    }
+}
+
+/// Encoded bytes are handed to the hash in blocks of about this size.
+const BLOCK_BYTES: usize = 2048;
+
+impl TraceHash {
+    /// A hash of nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub fn reset(&mut self) {
+        self.state.reset();
+        self.bytes.clear();
+        self.known = 0;
+        self.records = 0;
+    }
+
+    /// The hash of all records so far.
+    #[must_use]
+    pub fn digest(&mut self) -> u64 {
+        self.flush();
+        self.state.digest()
+    }
+
+    /// How many records were hashed.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    fn flush(&mut self) {
+        self.state.update(&self.bytes);
+        self.bytes.clear();
+    }
+}
+
+impl Sink for TraceHash {
+    fn begin(&mut self, _header: &Header, texts: &Texts) {
+        self.reset();
+        // Texts of the header get their numbers before the first record.
+        let mut encoder = Encoder { bytes: &mut self.bytes, known: &mut self.known, texts };
+        encoder.u32(u32::try_from(texts.len()).expect("texts are numbered in 32 bits"));
+        for number in 0..texts.len() {
+            encoder.text(Text(u32::try_from(number).expect("texts are numbered in 32 bits")));
+        }
+    }
+
+    fn record(&mut self, record: &Record, texts: &Texts) {
+        self.records += 1;
+        let mut encoder = Encoder { bytes: &mut self.bytes, known: &mut self.known, texts };
+        encoder.u64(record.at_ns);
+        encoder.what(&record.what);
+        if self.bytes.len() >= BLOCK_BYTES {
+            self.flush();
+        }
+    }
+}
+
+struct Encoder<'a> {
+    bytes: &'a mut Vec<u8>,
+    known: &'a mut u32,
+    texts: &'a Texts,
+}
+
+impl Encoder<'_> {
+    fn u8(&mut self, value: u8) {
+        self.bytes.push(value);
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn len(&mut self, len: usize) {
+        self.u64(len as u64);
+    }
+
+    fn text(&mut self, text: Text) {
+        self.u32(text.0);
+        while *self.known <= text.0 {
+            let spelled = self.texts.get(Text(*self.known));
+            self.len(spelled.len());
+            self.bytes.extend_from_slice(spelled.as_bytes());
+            *self.known += 1;
+        }
+    }
+
+    fn optional_text(&mut self, text: Option<Text>) {
+        self.u8(u8::from(text.is_some()));
+        if let Some(text) = text {
+            self.text(text);
+        }
+    }
+
+    fn optional_u32(&mut self, value: Option<u32>) {
+        self.u64(value.map_or(u64::MAX, u64::from));
+    }
+
+    fn texts(&mut self, texts: &[Text]) {
+        self.len(texts.len());
+        texts.iter().for_each(|&text| self.text(text));
+    }
+
+    fn what(&mut self, what: &What) {
+        match what {
+            What::Event(event) => {
+                self.u8(1);
+                self.event(event);
+            }
+            What::Call { op, call } => {
+                self.u8(2);
+                self.u32(*op);
+                self.call(call);
+            }
+            What::Answer { op, answer } => {
+                self.u8(3);
+                self.u32(*op);
+                self.answer(answer);
+            }
+            What::BodyEntered { task, attempt } => self.body(4, *task, *attempt),
+            What::BodyLeft { task, attempt, how } => {
+                self.body(5, *task, *attempt);
+                self.body_end(*how);
+            }
+            What::BodyCancelled { task, attempt } => self.body(6, *task, *attempt),
+            What::Received { receiver, seq } => self.numbered(7, *receiver, *seq),
+            What::Lagged { receiver, lost } => self.numbered(8, *receiver, *lost),
+            What::ReceiverOpened { receiver } => self.numbered(9, *receiver, 0),
+            What::ReceiverClosed { receiver } => self.numbered(10, *receiver, 0),
+            What::HandlerEntered { subscriber, seq } => self.numbered(11, *subscriber, *seq),
+            What::HandlerLeft { subscriber, seq, how } => {
+                self.numbered(12, *subscriber, *seq);
+                self.handler_end(*how);
+            }
+            What::Counters { subscriber, handled, panicked, dropped, lagged } => {
+                self.numbered(13, *subscriber, *handled);
+                [panicked, dropped, lagged].into_iter().for_each(|&count| self.u64(count));
+            }
+            What::Leftovers { futures, timers, permits } => {
+                self.u8(14);
+                [futures, timers, permits].into_iter().for_each(|&count| self.u64(count));
+            }
+            What::WallSet { by_ns } => {
+                self.u8(15);
+                self.u64(by_ns.cast_unsigned());
+            }
+            What::Calm => self.u8(16),
+            What::End(end) => {
+                self.u8(17);
+                self.end(end);
+            }
+        }
+    }
+
+    fn event(&mut self, event: &EventNote) {
+        self.u64(event.seq);
+        self.u64(event.wall_ns.cast_unsigned());
+        self.u8(event.kind as u8);
+        self.optional_text(event.task);
+        self.optional_text(event.reason);
+        self.optional_u32(event.attempt);
+        self.optional_u32(event.timeout_ms);
+        self.optional_u32(event.delay_ms);
+        self.u8(event.source.map_or(0, |source| 1 + source as u8));
+    }
+
+    fn call(&mut self, call: &Call) {
+        match call {
+            Call::Run(specs) => {
+                self.u8(1);
+                self.len(specs.len());
+                specs.iter().for_each(|spec| self.spec(spec));
+            }
+            Call::Serve => self.u8(2),
+            Call::Add(spec) => {
+                self.u8(3);
+                self.spec(spec);
+            }
+            Call::Remove(task) => self.tagged(4, *task),
+            Call::Cancel { task, wait_ns } => {
+                self.tagged(5, *task);
+                self.u64(*wait_ns);
+            }
+            Call::List => self.u8(6),
+            Call::Snapshot => self.u8(7),
+            Call::IsAlive(task) => self.tagged(8, *task),
+            Call::WaitReady => self.u8(9),
+            Call::Shutdown => self.u8(10),
+        }
+    }
+
+    fn answer(&mut self, answer: &Answer) {
+        match answer {
+            Answer::Done => self.u8(1),
+            Answer::Bool(value) => {
+                self.u8(2);
+                self.u8(u8::from(*value));
+            }
+            Answer::Names(names) => {
+                self.u8(3);
+                self.texts(names);
+            }
+            Answer::AlreadyExists => self.u8(4),
+            Answer::NotFound => self.u8(5),
+            Answer::RemoveTimeout => self.u8(6),
+            Answer::ShuttingDown => self.u8(7),
+            Answer::GraceExceeded(stuck) => {
+                self.u8(8);
+                self.texts(stuck);
+            }
+            Answer::Error(text) => self.tagged(9, *text),
+        }
+    }
+
+    fn spec(&mut self, spec: &SpecNote) {
+        self.text(spec.task);
+        match spec.restart {
+            Restart::Never => self.u8(1),
+            Restart::OnFailure => self.u8(2),
+            Restart::Always { interval_ns } => {
+                self.u8(3);
+                self.u8(u8::from(interval_ns.is_some()));
+                self.u64(interval_ns.unwrap_or(0));
+            }
+        }
+        let BackoffNote { first_ns, max_ns, factor, jitter } = spec.backoff;
+        self.u64(first_ns);
+        self.u64(max_ns);
+        self.u64(factor.to_bits());
+        self.u8(match jitter {
+            Jitter::None => 0,
+            Jitter::Full => 1,
+            Jitter::Equal => 2,
+            Jitter::Decorrelated => 3,
+        });
+        self.u64(spec.timeout_ns);
+    }
+
+    fn body(&mut self, tag: u8, task: Text, attempt: u32) {
+        self.tagged(tag, task);
+        self.u32(attempt);
+    }
+
+    fn numbered(&mut self, tag: u8, text: Text, number: u64) {
+        self.tagged(tag, text);
+        self.u64(number);
+    }
+
+    fn tagged(&mut self, tag: u8, text: Text) {
+        self.u8(tag);
+        self.text(text);
+    }
+
+    fn body_end(&mut self, how: BodyEnd) {
+        match how {
+            BodyEnd::Ok => self.u8(1),
+            BodyEnd::Canceled => self.u8(2),
+            BodyEnd::Fail(text) => self.tagged(3, text),
+            BodyEnd::Fatal(text) => self.tagged(4, text),
+            BodyEnd::Panic(text) => self.tagged(5, text),
+            BodyEnd::Dropped => self.u8(6),
+        }
+    }
+
+    fn handler_end(&mut self, how: HandlerEnd) {
+        match how {
+            HandlerEnd::Done => self.u8(1),
+            HandlerEnd::Panic(text) => self.tagged(2, text),
+            HandlerEnd::Dropped => self.u8(3),
+        }
+    }
+
+    fn end(&mut self, end: &EndNote) {
+        match end {
+            EndNote::Done => self.u8(1),
+            EndNote::Livelock(waiters) => self.waiters(2, waiters),
+            EndNote::Deadlock(waiters) => self.waiters(3, waiters),
+            EndNote::Limit(text) => self.tagged(4, *text),
+        }
+    }
+
+    fn waiters(&mut self, tag: u8, waiters: &[Waiter]) {
+        self.u8(tag);
+        self.len(waiters.len());
+        for waiter in waiters {
+            self.text(waiter.who);
+            self.optional_text(waiter.task);
+            self.text(waiter.what);
+            self.u64(waiter.since_ns);
+        }
+    }
+}
