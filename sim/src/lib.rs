@@ -2,6 +2,8 @@
 //!
 //! One picture: case → world → trace → verdict. See `docs/architecture.md`.
 
-#![allow(clippy::module_name_repetitions)]
-
+pub mod choice;
+pub mod rng;
+pub mod schedule;
 pub mod trace;
+pub mod world;

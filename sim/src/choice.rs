@@ -1,0 +1,247 @@
+//! Choices and the tape.
+//!
+//! Every decision of a run that is not forced goes through one [`Chooser`], at a named [`Site`], and is recorded as
+//! (site, arity, value). Zero is always the dullest outcome; past the end of a tape every choice is zero. A schedule
+//! choice names a stable identity (a lane), not a place in the ready list, so that what it means does not depend on
+//! earlier choices; naming a lane that cannot run now is a step without effect.
+
+use crate::rng::Numbers;
+use crate::schedule::Strategy;
+use simvisor::runtime::PreemptPoint;
+
+/// Where a choice is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Site {
+    /// Which ready future runs: 0 the oldest, otherwise a lane.
+    Schedule,
+    /// Whether a timer that is due together with others waits for its own turn: 0 no.
+    TimerTie,
+    /// A draw for backoff jitter: 0 the shortest delay.
+    Jitter,
+    /// Whether the logic is interrupted before it publishes `TaskStarting`: 0 no. Likewise below.
+    BeforeAttempt,
+    /// … between a body's end and its event.
+    AfterBody,
+    /// … between the end of an attempt and what follows it.
+    AfterAttempt,
+    /// … between an actor's last event and its report to the registry.
+    ActorExit,
+    /// … between reading a message to the registry and acting on it.
+    RegistryMessage,
+    /// … between receiving an event from the bus and handing it to the subscribers.
+    ListenerReceived,
+    /// … between taking an event from a queue and handling it.
+    WorkerTook,
+    /// … between finding that the run may end and ending it.
+    BeforeEnd,
+}
+
+/// Every site with its name in case files.
+pub const SITES: [(Site, &str); 11] = [
+    (Site::Schedule, "schedule"),
+    (Site::TimerTie, "timer-tie"),
+    (Site::Jitter, "jitter"),
+    (Site::BeforeAttempt, "preempt-before-attempt"),
+    (Site::AfterBody, "preempt-after-body"),
+    (Site::AfterAttempt, "preempt-after-attempt"),
+    (Site::ActorExit, "preempt-actor-exit"),
+    (Site::RegistryMessage, "preempt-registry-message"),
+    (Site::ListenerReceived, "preempt-listener-received"),
+    (Site::WorkerTook, "preempt-worker-took"),
+    (Site::BeforeEnd, "preempt-before-end"),
+];
+
+impl Site {
+    /// The site's name in case files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        SITES[self as usize].1
+    }
+
+    /// The site of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        SITES.iter().find(|(_, known)| *known == name).map(|&(site, _)| site)
+    }
+
+    /// Whether this is a place where the logic may be interrupted.
+    #[must_use]
+    pub fn is_preemption(self) -> bool {
+        self as u8 >= Self::BeforeAttempt as u8
+    }
+}
+
+impl From<PreemptPoint> for Site {
+    fn from(point: PreemptPoint) -> Self {
+        match point {
+            PreemptPoint::BeforeAttempt => Self::BeforeAttempt,
+            PreemptPoint::AfterBody => Self::AfterBody,
+            PreemptPoint::AfterAttempt => Self::AfterAttempt,
+            PreemptPoint::ActorExit => Self::ActorExit,
+            PreemptPoint::RegistryMessage => Self::RegistryMessage,
+            PreemptPoint::ListenerReceived => Self::ListenerReceived,
+            PreemptPoint::WorkerTook => Self::WorkerTook,
+            PreemptPoint::BeforeEnd => Self::BeforeEnd,
+        }
+    }
+}
+
+/// One choice that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// Where.
+    pub site: Site,
+    /// How many outcomes there were; at least 2.
+    pub arity: u32,
+    /// Which outcome, below `arity`.
+    pub value: u32,
+}
+
+/// The choices of a run, in order.
+pub type Tape = Vec<Choice>;
+
+/// How a tape is replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// Every choice must come at the recorded site with the recorded arity; the first that does not is reported.
+    Strict,
+    /// Values are taken in order, whatever they were recorded for.
+    Lenient,
+}
+
+/// The first choice at which a strict replay left its tape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// Number of the choice, from 0.
+    pub index: usize,
+    /// What the tape has there; `None` where it has come to its end.
+    pub recorded: Option<Choice>,
+    /// What the run asked for; `None` where the run ended first.
+    pub asked: Option<(Site, u32)>,
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "choice {}: the tape has ", self.index)?;
+        match self.recorded {
+            Some(choice) => write!(f, "{} = {} of {}", choice.site.name(), choice.value, choice.arity)?,
+            None => write!(f, "nothing more")?,
+        }
+        match self.asked {
+            Some((site, arity)) => write!(f, ", the run asked for {} of {arity}", site.name()),
+            None => write!(f, ", the run had come to its end"),
+        }
+    }
+}
+
+/// Where choices come from.
+#[derive(Debug)]
+pub enum Source {
+    /// A strategy draws them.
+    Drawn(Strategy, Numbers),
+    /// A tape has them.
+    Replayed(Tape, Fit),
+}
+
+/// Makes and records choices.
+#[derive(Debug)]
+pub(crate) struct Chooser {
+    source: Source,
+    next: usize,
+    made: Tape,
+    misfit: Option<Misfit>,
+    calm: bool,
+}
+
+/// Which ready future a schedule choice names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// The oldest.
+    Oldest,
+    /// The one at this place among the ready ones.
+    Place(u32),
+    /// The one on this lane, if it is ready.
+    Lane(u32),
+}
+
+impl Chooser {
+    pub(crate) fn new(source: Source, mut made: Tape) -> Self {
+        made.clear();
+        Self { source, next: 0, made, misfit: None, calm: false }
+    }
+
+    /// From now on no drawn choice interrupts the logic.
+    pub(crate) fn calm_down(&mut self) {
+        self.calm = true;
+    }
+
+    /// A value below `arity`. Where only one is possible no choice is made.
+    pub(crate) fn choose(&mut self, site: Site, arity: u32) -> u32 {
+        if arity < 2 {
+            return 0;
+        }
+        let value = match &mut self.source {
+            Source::Drawn(..) if self.calm && site != Site::Jitter => 0,
+            Source::Drawn(strategy, numbers) => strategy.draw(numbers, site, arity),
+            Source::Replayed(..) => self.replay(site, arity),
+        };
+        debug_assert!(value < arity, "{} drew {value} of {arity}", site.name());
+        self.made.push(Choice { site, arity, value });
+        value
+    }
+
+    /// Which of `ready` ready futures runs. The caller tells with [`Chooser::scheduled`] what came of it.
+    pub(crate) fn schedule(&mut self, ready: u32, lanes: u32) -> Named {
+        match &mut self.source {
+            Source::Drawn(strategy, numbers) => strategy.pick(numbers, ready),
+            Source::Replayed(..) => match self.replay(Site::Schedule, lanes + 1) {
+                0 => Named::Oldest,
+                lane => Named::Lane(lane),
+            },
+        }
+    }
+
+    /// Records a schedule choice: 0, or the lane that ran.
+    pub(crate) fn scheduled(&mut self, lane: u32, lanes: u32) {
+        self.made.push(Choice { site: Site::Schedule, arity: lanes + 1, value: lane });
+    }
+
+    /// The schedule choice just replayed named a lane that was not ready.
+    pub(crate) fn named_in_vain(&mut self, lanes: u32) {
+        self.misfit(Some((Site::Schedule, lanes + 1)), self.next - 1);
+    }
+
+    fn replay(&mut self, site: Site, arity: u32) -> u32 {
+        let Source::Replayed(tape, fit) = &self.source else { unreachable!("only tapes are replayed") };
+        let index = self.next;
+        self.next += 1;
+        let recorded = tape.get(index).copied();
+        let fits = recorded.is_some_and(|choice| choice.site == site && choice.arity == arity);
+        // The end of a tape stands for zeros without end.
+        if !fits && recorded.is_some() && *fit == Fit::Strict {
+            self.misfit(Some((site, arity)), index);
+        }
+        if self.misfit.is_some() {
+            return 0;
+        }
+        recorded.map_or(0, |choice| if choice.value < arity { choice.value } else { choice.value % arity })
+    }
+
+    fn misfit(&mut self, asked: Option<(Site, u32)>, index: usize) {
+        let Source::Replayed(tape, Fit::Strict) = &self.source else { return };
+        if self.misfit.is_none() {
+            self.misfit = Some(Misfit { index, recorded: tape.get(index).copied(), asked });
+        }
+    }
+
+    /// What was chosen, and where a strict replay left its tape.
+    pub(crate) fn finish(mut self) -> (Tape, Option<Misfit>) {
+        if let Source::Replayed(tape, Fit::Strict) = &self.source
+            && tape.len() > self.next
+        {
+            self.misfit(None, self.next);
+        }
+        (self.made, self.misfit)
+    }
+}

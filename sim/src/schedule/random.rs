@@ -1,0 +1,52 @@
+//! A random walk: each ready future is equally likely to run next.
+//!
+//! Uniform over the choices at each step, not over interleavings: a short task against a long one seldom comes last.
+//! How often the logic is interrupted and tied timers are told apart is drawn once per world (swarm testing: Groce et
+//! al., ISSTA 2012), so that some worlds are calm and others wild. Jitter favours both ends of its range, where rules
+//! break; only the bounds of a jittered delay are promised, not its distribution.
+
+use crate::choice::{Named, Site};
+use crate::rng::Numbers;
+
+/// How wild a world is. Each number is a chance in 16.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Temper {
+    /// The oldest ready future runs without a draw.
+    pub orderly: u32,
+    /// A preemption point yields.
+    pub preempt: u32,
+    /// One of several timers due at one instant waits for its own turn.
+    pub tie: u32,
+}
+
+impl Temper {
+    /// Draws a temper.
+    #[must_use]
+    pub fn draw(numbers: &mut Numbers) -> Self {
+        Self {
+            orderly: numbers.pick(&[0, 0, 8, 14]),
+            preempt: numbers.pick(&[0, 1, 4, 8]),
+            tie: numbers.pick(&[0, 2, 8]),
+        }
+    }
+}
+
+pub(super) fn pick(temper: &Temper, numbers: &mut Numbers, ready: u32) -> Named {
+    if temper.orderly > 0 && numbers.chance((temper.orderly, 16)) {
+        return Named::Oldest;
+    }
+    Named::Place(numbers.below(ready))
+}
+
+pub(super) fn draw(temper: &Temper, numbers: &mut Numbers, site: Site, arity: u32) -> u32 {
+    match site {
+        Site::TimerTie => u32::from(temper.tie > 0 && numbers.chance((temper.tie, 16))),
+        Site::Jitter => match numbers.below(4) {
+            0 => 0,
+            1 => arity - 1,
+            _ => numbers.below(arity),
+        },
+        site if site.is_preemption() => u32::from(temper.preempt > 0 && numbers.chance((temper.preempt, 16))),
+        _ => numbers.below(arity),
+    }
+}

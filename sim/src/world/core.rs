@@ -1,0 +1,395 @@
+//! The state of an engine, and the seam between the logic and it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use futures::future::LocalBoxFuture;
+use simvisor::runtime::{JobKey, Nanos, PreemptPoint, Role, Runtime, TimerKey, WaitsFor};
+
+use super::lanes::{LaneKind, Lanes};
+use super::slots::{CLOCK, NONE, Owner, Slots};
+use super::timers::{Due, Timers};
+use super::waker::{self, WakeName};
+use super::{End, Limits, Stuck};
+use crate::choice::{Chooser, Named, Site, Source};
+
+/// Wall-clock time at the start of every world: 2000-01-01T00:00:00Z, in seconds since the Unix epoch.
+const WALL_START_S: u64 = 946_684_800;
+
+pub(crate) struct Core {
+    pub(super) engine: u16,
+    now: Cell<u64>,
+    turn: Cell<u64>,
+    running: Cell<u32>,
+    waits_for: Cell<WaitsFor>,
+    wall_offset_ns: Cell<i64>,
+    slots: RefCell<Slots>,
+    /// The futures, by slot. Taken out while polled.
+    futures: RefCell<Vec<Option<LocalBoxFuture<'static, ()>>>>,
+    timers: RefCell<Timers>,
+    /// Timers that are due and wait for the clock's turn, the next one last.
+    held: RefCell<Vec<Due>>,
+    lanes: RefCell<Lanes>,
+    chooser: RefCell<Chooser>,
+}
+
+impl Core {
+    pub(super) fn new() -> Rc<Self> {
+        let core = Self {
+            engine: waker::engine_number(),
+            now: Cell::new(0),
+            turn: Cell::new(0),
+            running: Cell::new(NONE),
+            waits_for: Cell::new(WaitsFor::Unknown),
+            wall_offset_ns: Cell::new(0),
+            slots: RefCell::new(Slots::new()),
+            futures: RefCell::new(Vec::new()),
+            timers: RefCell::default(),
+            held: RefCell::default(),
+            lanes: RefCell::default(),
+            chooser: RefCell::new(Chooser::new(Source::Replayed(Vec::new(), crate::choice::Fit::Lenient), Vec::new())),
+        };
+        Rc::new(core)
+    }
+
+    /// Makes the engine ready for a world.
+    pub(super) fn begin(&self, source: Source, tape: crate::choice::Tape) {
+        *self.chooser.borrow_mut() = Chooser::new(source, tape);
+        let clock = self.lanes.borrow_mut().find(LaneKind::Clock, &Arc::from(""));
+        self.lanes.borrow_mut().occupy(clock, CLOCK);
+        self.slots.borrow_mut().get_mut(CLOCK).lane = clock;
+    }
+
+    pub(super) fn take_chooser(&self) -> Chooser {
+        let empty = Chooser::new(Source::Replayed(Vec::new(), crate::choice::Fit::Lenient), Vec::new());
+        self.chooser.replace(empty)
+    }
+
+    /// Drops every future and timer. What a dropped future does to others is undone as well.
+    pub(super) fn clear(&self) {
+        loop {
+            let next = self.slots.borrow().live().next().map(|(index, _)| index);
+            match next {
+                Some(index) => self.end(index),
+                None => break,
+            }
+        }
+        self.slots.borrow_mut().reset();
+        self.timers.borrow_mut().reset();
+        self.held.borrow_mut().clear();
+        self.lanes.borrow_mut().reset();
+        self.now.set(0);
+        self.turn.set(0);
+        self.running.set(NONE);
+        self.wall_offset_ns.set(0);
+    }
+
+    /// Forgets the futures without dropping them: for a thread that is panicking already.
+    pub(super) fn forget(&self) {
+        std::mem::forget(self.futures.take());
+    }
+
+    pub(super) fn wake(&self, slot: u32, generation: u32) {
+        let mut slots = self.slots.borrow_mut();
+        if slots.is_live(slot, generation) {
+            slots.make_ready(slot);
+        }
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now.get()
+    }
+
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.get()
+    }
+
+    pub(crate) fn calm_down(&self) {
+        self.chooser.borrow_mut().calm_down();
+    }
+
+    pub(crate) fn set_wall(&self, by_ns: i64) {
+        self.wall_offset_ns.set(self.wall_offset_ns.get().saturating_add(by_ns));
+    }
+
+    /// Futures and timers of the run that are still there, the running future apart.
+    pub(crate) fn leftovers(&self) -> (u64, u64) {
+        let slots = self.slots.borrow();
+        let running = self.running.get();
+        let own = u32::from(running != NONE && slots.get(running).owner == Owner::Run);
+        (u64::from(slots.live_of_run() - own), u64::from(self.timers.borrow().set_of_run()))
+    }
+
+    /// Names a lane in advance, so that lanes are numbered as the scenario lists them.
+    pub(crate) fn reserve_lane(&self, kind: LaneKind, name: &Arc<str>) {
+        self.lanes.borrow_mut().find(kind, name);
+    }
+
+    pub(crate) fn spawn_on(
+        &self,
+        kind: LaneKind,
+        name: &Arc<str>,
+        owner: Owner,
+        future: LocalBoxFuture<'static, ()>,
+    ) -> JobKey {
+        let mut lanes = self.lanes.borrow_mut();
+        let lane = lanes.find(kind, name);
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.insert(owner, lane);
+        lanes.occupy(lane, slot);
+        let mut futures = self.futures.borrow_mut();
+        if futures.len() <= slot as usize {
+            futures.resize_with(slot as usize + 1, || None);
+        }
+        futures[slot as usize] = Some(future);
+        slots.make_ready(slot);
+        JobKey(u64::from(slots.get(slot).generation) << 32 | u64::from(slot))
+    }
+
+    /// Frees the slot and drops its future, in this order: the future's drop may wake, spawn or abort others.
+    fn end(&self, slot: u32) {
+        let lane = self.slots.borrow().get(slot).lane;
+        self.slots.borrow_mut().remove(slot);
+        self.lanes.borrow_mut().vacate(lane);
+        let future = self.futures.borrow_mut()[slot as usize].take();
+        drop(future);
+    }
+
+    /// Runs until nothing can run any more.
+    pub(super) fn run(&self, limits: &Limits) -> End {
+        let mut turns_at_instant: u64 = 0;
+        loop {
+            let (ready, live) = {
+                let slots = self.slots.borrow();
+                (slots.ready_count(), u64::from(slots.live_count()))
+            };
+            if ready == 0 {
+                match self.timers.borrow_mut().next_deadline() {
+                    Some(deadline) if deadline > limits.time_ns_max || deadline == u64::MAX => {
+                        return End::Limit(format!("virtual time beyond {} ns", limits.time_ns_max));
+                    }
+                    Some(deadline) => self.now.set(deadline),
+                    None if live == 0 => return End::Done,
+                    None => return End::Deadlock(self.stuck(|_| true)),
+                }
+                turns_at_instant = 0;
+                self.fire_due();
+                continue;
+            }
+            if self.turn.get() >= limits.turns_max {
+                return End::Limit(format!("{} turns", limits.turns_max));
+            }
+            // Every future may have a good reason to run at one instant, a few times over.
+            let patience = limits.turns_per_instant_max + 16 * live;
+            if turns_at_instant == patience {
+                self.slots.borrow_mut().start_census();
+            }
+            if turns_at_instant == patience + 1_000 + 4 * live {
+                return End::Livelock(self.stuck(|turns| turns > 1));
+            }
+            self.turn.set(self.turn.get() + 1);
+            turns_at_instant += 1;
+            match self.pick(ready) {
+                Some(CLOCK) => self.clock_turn(),
+                Some(slot) => self.poll(slot),
+                None => {} // the tape named a future that cannot run now
+            }
+        }
+    }
+
+    /// Which future runs next.
+    fn pick(&self, ready: u32) -> Option<u32> {
+        let slots = self.slots.borrow();
+        let oldest = slots.oldest();
+        if ready == 1 {
+            return Some(oldest);
+        }
+        let lanes = self.lanes.borrow();
+        let mut chooser = self.chooser.borrow_mut();
+        let slot = match chooser.schedule(ready, lanes.count()) {
+            Named::Oldest => oldest,
+            Named::Place(place) => slots.at_place(place),
+            Named::Lane(lane) => match lanes.slot(lane).filter(|&slot| slots.is_ready(slot)) {
+                Some(slot) => slot,
+                None => {
+                    chooser.named_in_vain(lanes.count());
+                    return None;
+                }
+            },
+        };
+        let lane = if slot == oldest { 0 } else { slots.get(slot).lane };
+        chooser.scheduled(lane, lanes.count());
+        Some(slot)
+    }
+
+    fn poll(&self, slot: u32) {
+        let generation = {
+            let mut slots = self.slots.borrow_mut();
+            slots.unready(slot);
+            let entry = slots.get_mut(slot);
+            entry.turns += 1;
+            self.waits_for.set(entry.waits_for);
+            entry.generation
+        };
+        let mut future = self.futures.borrow_mut()[slot as usize].take().expect("a ready slot has a future");
+        self.running.set(slot);
+        let waker = WakeName { engine: self.engine, generation, slot }.waker();
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        self.running.set(NONE);
+        match polled {
+            Poll::Ready(()) => {
+                self.end(slot);
+                drop(future);
+            }
+            Poll::Pending => {
+                self.futures.borrow_mut()[slot as usize] = Some(future);
+                let mut slots = self.slots.borrow_mut();
+                let entry = slots.get_mut(slot);
+                entry.waits_for = self.waits_for.get();
+                entry.since = self.now.get();
+            }
+        }
+    }
+
+    /// Fires the timers due now. The first fires; each further one may be held back for a turn of its own.
+    fn fire_due(&self) {
+        let now = self.now.get();
+        let mut first = true;
+        loop {
+            let Some(due) = self.timers.borrow_mut().pop_due(now) else { break };
+            if first || self.chooser.borrow_mut().choose(Site::TimerTie, 2) == 0 {
+                self.fire(due);
+            } else {
+                self.held.borrow_mut().push(due);
+            }
+            first = false;
+        }
+        self.hold_clock();
+    }
+
+    fn clock_turn(&self) {
+        self.slots.borrow_mut().unready(CLOCK);
+        let held = self.held.take();
+        let mut first = true;
+        for due in held {
+            if !self.timers.borrow().is_set(due) {
+                continue; // dropped meanwhile
+            }
+            if first || self.chooser.borrow_mut().choose(Site::TimerTie, 2) == 0 {
+                self.fire(due);
+            } else {
+                self.held.borrow_mut().push(due);
+            }
+            first = false;
+        }
+        self.hold_clock();
+    }
+
+    /// While timers are held back the clock is one of those that can run.
+    fn hold_clock(&self) {
+        if !self.held.borrow().is_empty() {
+            self.slots.borrow_mut().make_ready(CLOCK);
+        }
+    }
+
+    fn fire(&self, due: Due) {
+        let waker = self.timers.borrow_mut().fire(due);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Who did not end, by lane.
+    fn stuck(&self, named: impl Fn(u32) -> bool) -> Vec<Stuck> {
+        let (slots, lanes) = (self.slots.borrow(), self.lanes.borrow());
+        let mut stuck: Vec<_> = slots
+            .live()
+            .filter(|(_, slot)| named(slot.turns))
+            .map(|(_, slot)| {
+                let lane = lanes.get(slot.lane);
+                let entry = Stuck {
+                    kind: lane.kind,
+                    name: Arc::clone(&lane.name),
+                    waits_for: slot.waits_for,
+                    since_ns: slot.since,
+                };
+                (slot.lane, entry)
+            })
+            .collect();
+        stuck.sort_by_key(|(lane, _)| *lane);
+        stuck.into_iter().map(|(_, entry)| entry).collect()
+    }
+}
+
+impl Runtime for Core {
+    fn now(&self) -> Nanos {
+        Nanos(self.now.get())
+    }
+
+    fn wall(&self) -> SystemTime {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(WALL_START_S);
+        let time = start + Duration::from_nanos(self.now.get());
+        let offset_ns = self.wall_offset_ns.get();
+        let offset = Duration::from_nanos(offset_ns.unsigned_abs());
+        if offset_ns < 0 { time - offset } else { time + offset }
+    }
+
+    fn set_timer(&self, deadline: Nanos) -> TimerKey {
+        let running = self.running.get();
+        let owner = if running == NONE { Owner::Outside } else { self.slots.borrow().get(running).owner };
+        self.timers.borrow_mut().insert(deadline.0, owner)
+    }
+
+    fn poll_timer(&self, timer: TimerKey, cx: &mut Context<'_>) -> Poll<()> {
+        match self.timers.borrow_mut().poll(timer, cx.waker()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    fn drop_timer(&self, timer: TimerKey) {
+        self.timers.borrow_mut().remove(timer);
+    }
+
+    fn spawn(&self, role: Role, name: &Arc<str>, future: LocalBoxFuture<'static, ()>) -> JobKey {
+        let kind = match role {
+            Role::Registry => LaneKind::Registry,
+            Role::Listener => LaneKind::Listener,
+            Role::Worker => LaneKind::Worker,
+            Role::Actor => LaneKind::Actor,
+        };
+        self.spawn_on(kind, name, Owner::Run, future)
+    }
+
+    fn abort(&self, job: JobKey) {
+        let (generation, slot) = ((job.0 >> 32) as u32, job.0 as u32);
+        if self.slots.borrow().is_live(slot, generation) {
+            assert_ne!(self.running.get(), slot, "a future cannot abort itself");
+            self.end(slot);
+        }
+    }
+
+    fn draw(&self, high: u64) -> u64 {
+        let mut chooser = self.chooser.borrow_mut();
+        match u32::try_from(high) {
+            Ok(high) if high < u32::MAX => u64::from(chooser.choose(Site::Jitter, high + 1)),
+            // Wider ranges are drawn in 2^32 - 1 equal steps that include both ends.
+            _ => {
+                let step = chooser.choose(Site::Jitter, u32::MAX);
+                let scaled = u128::from(high) * u128::from(step) / u128::from(u32::MAX - 1);
+                u64::try_from(scaled).expect("a fraction of a u64")
+            }
+        }
+    }
+
+    fn preempt(&self, point: PreemptPoint) -> bool {
+        self.chooser.borrow_mut().choose(point.into(), 2) == 1
+    }
+
+    fn waits_for(&self, what: WaitsFor) {
+        self.waits_for.set(what);
+    }
+}

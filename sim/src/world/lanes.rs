@@ -1,0 +1,139 @@
+//! Lanes: stable identities for futures, by role and name.
+//!
+//! A schedule choice names a lane. A task's actor has the same lane in every incarnation and whatever else was
+//! spawned before it, so a choice means the same after other choices were taken away.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::slots::NONE;
+
+/// What kind of future a lane is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LaneKind {
+    /// The virtual clock.
+    Clock,
+    /// The registry's loop.
+    Registry,
+    /// The listener that feeds the subscribers.
+    Listener,
+    /// A subscriber's worker.
+    Worker,
+    /// A task's actor.
+    Actor,
+    /// The call to `run` or `serve`.
+    Run,
+    /// An operation on the supervisor.
+    Operation,
+    /// A bus receiver outside the runtime.
+    Receiver,
+    /// Anything else.
+    Other,
+}
+
+impl LaneKind {
+    /// The kind as a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Clock => "clock",
+            Self::Registry => "registry",
+            Self::Listener => "listener",
+            Self::Worker => "worker",
+            Self::Actor => "actor",
+            Self::Run => "run",
+            Self::Operation => "operation",
+            Self::Receiver => "receiver",
+            Self::Other => "future",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) kind: LaneKind,
+    pub(super) name: Arc<str>,
+    /// The live future on this lane.
+    pub(super) slot: u32,
+    /// The lane for a second live future of the same role and name.
+    twin: u32,
+}
+
+/// All lanes of a world, numbered from 1.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    lanes: Vec<Lane>,
+    /// Looked up, never iterated.
+    numbers: FxHashMap<(LaneKind, Arc<str>), u32>,
+}
+
+impl Lanes {
+    pub(super) fn count(&self) -> u32 {
+        self.lanes.len() as u32
+    }
+
+    pub(super) fn get(&self, lane: u32) -> &Lane {
+        &self.lanes[lane as usize - 1]
+    }
+
+    /// The slot of the future on `lane`.
+    pub(super) fn slot(&self, lane: u32) -> Option<u32> {
+        self.lanes.get(lane as usize - 1).map(|lane| lane.slot).filter(|&slot| slot != NONE)
+    }
+
+    pub(super) fn occupy(&mut self, lane: u32, slot: u32) {
+        self.lanes[lane as usize - 1].slot = slot;
+    }
+
+    pub(super) fn vacate(&mut self, lane: u32) {
+        self.occupy(lane, NONE);
+    }
+
+    /// The lane for a new future of this role and name: the first that is free.
+    pub(super) fn find(&mut self, kind: LaneKind, name: &Arc<str>) -> u32 {
+        let Some(&number) = self.numbers.get(&(kind, Arc::clone(name))) else {
+            let number = self.push(kind, name);
+            self.numbers.insert((kind, Arc::clone(name)), number);
+            return number;
+        };
+        let mut number = number;
+        while self.get(number).slot != NONE {
+            if self.get(number).twin == NONE {
+                let twin = self.push(kind, name);
+                self.lanes[number as usize - 1].twin = twin;
+            }
+            number = self.get(number).twin;
+        }
+        number
+    }
+
+    fn push(&mut self, kind: LaneKind, name: &Arc<str>) -> u32 {
+        self.lanes.push(Lane { kind, name: Arc::clone(name), slot: NONE, twin: NONE });
+        self.count()
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.lanes.clear();
+        self.numbers.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_found_again_when_free_and_doubled_when_not() {
+        let mut lanes = Lanes::default();
+        let web: Arc<str> = "web".into();
+        let first = lanes.find(LaneKind::Actor, &web);
+        assert_eq!(lanes.find(LaneKind::Actor, &web), first, "nobody is on it");
+        lanes.occupy(first, 5);
+        let second = lanes.find(LaneKind::Actor, &web);
+        assert_ne!(second, first);
+        lanes.vacate(first);
+        assert_eq!(lanes.find(LaneKind::Actor, &web), first);
+        assert_ne!(lanes.find(LaneKind::Worker, &web), first);
+    }
+}

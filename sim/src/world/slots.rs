@@ -1,0 +1,273 @@
+//! Who is there and who is ready: the state of every future except the future itself.
+//!
+//! The ready futures are kept twice, as a list in order of readiness (the oldest first) and as a dense array (for a
+//! uniform pick), so that taking the oldest, any by number, or a given one is O(1).
+
+use simvisor::runtime::WaitsFor;
+
+use super::waker::{GENERATION_MAX, SLOTS_MAX};
+
+/// No slot.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// The clock's slot: it is ready while timers that are due wait for their turn.
+pub(super) const CLOCK: u32 = 0;
+
+/// Whose future it is, for the account of what a run leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The world itself, or an operation on the supervisor.
+    Outside,
+    /// The run: the call to it, and everything that the logic spawned.
+    Run,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Free,
+    Idle,
+    Ready,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) generation: u32,
+    state: State,
+    pub(super) owner: Owner,
+    pub(super) lane: u32,
+    /// Neighbours in order of readiness.
+    older: u32,
+    newer: u32,
+    /// Place in the dense array.
+    place: u32,
+    pub(super) waits_for: WaitsFor,
+    pub(super) since: u64,
+    /// Turns since the search for a livelock began.
+    pub(super) turns: u32,
+}
+
+/// All slots of an engine. Generations live as long as the engine, everything else as long as a world.
+#[derive(Debug)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    ready: Vec<u32>,
+    oldest: u32,
+    newest: u32,
+    live: u32,
+    live_of_run: u32,
+}
+
+impl Slots {
+    pub(super) fn new() -> Self {
+        let mut slots = Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            ready: Vec::new(),
+            oldest: NONE,
+            newest: NONE,
+            live: 0,
+            live_of_run: 0,
+        };
+        slots.insert(Owner::Outside, 0);
+        slots.live = 0; // the clock does not count
+        slots
+    }
+
+    /// Takes a slot for a new future; it is not ready yet.
+    pub(super) fn insert(&mut self, owner: Owner, lane: u32) -> u32 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            let index = u32::try_from(self.slots.len()).expect("slots are numbered in 24 bits");
+            assert!(index < SLOTS_MAX, "a world holds at most {SLOTS_MAX} futures");
+            self.slots.push(Slot {
+                generation: 1,
+                state: State::Free,
+                owner,
+                lane,
+                older: NONE,
+                newer: NONE,
+                place: NONE,
+                waits_for: WaitsFor::Unknown,
+                since: 0,
+                turns: 0,
+            });
+            index
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.state = State::Idle;
+        slot.owner = owner;
+        slot.lane = lane;
+        slot.waits_for = WaitsFor::Unknown;
+        slot.since = 0;
+        slot.turns = 0;
+        self.live += 1;
+        self.live_of_run += u32::from(owner == Owner::Run);
+        index
+    }
+
+    /// Gives a slot back; wakers of its future have no effect from now on.
+    pub(super) fn remove(&mut self, index: u32) {
+        self.unready(index);
+        let slot = &mut self.slots[index as usize];
+        debug_assert!(slot.state != State::Free, "a future ends once");
+        slot.state = State::Free;
+        slot.generation = if slot.generation == GENERATION_MAX { 1 } else { slot.generation + 1 };
+        self.live -= 1;
+        self.live_of_run -= u32::from(slot.owner == Owner::Run);
+        self.free.push(index);
+    }
+
+    pub(super) fn get(&self, index: u32) -> &Slot {
+        &self.slots[index as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, index: u32) -> &mut Slot {
+        &mut self.slots[index as usize]
+    }
+
+    /// Whether this generation's future is still there.
+    pub(super) fn is_live(&self, index: u32, generation: u32) -> bool {
+        self.slots
+            .get(index as usize)
+            .is_some_and(|slot| slot.generation == generation && slot.state != State::Free)
+    }
+
+    /// Counts turns anew.
+    pub(super) fn start_census(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.turns = 0);
+    }
+
+    /// All live futures but the clock, by slot.
+    pub(super) fn live(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        (0..).zip(&self.slots).skip(1).filter(|(_, slot)| slot.state != State::Free)
+    }
+
+    pub(super) fn live_count(&self) -> u32 {
+        self.live
+    }
+
+    pub(super) fn live_of_run(&self) -> u32 {
+        self.live_of_run
+    }
+
+    pub(super) fn ready_count(&self) -> u32 {
+        self.ready.len() as u32
+    }
+
+    pub(super) fn is_ready(&self, index: u32) -> bool {
+        self.slots[index as usize].state == State::Ready
+    }
+
+    pub(super) fn oldest(&self) -> u32 {
+        self.oldest
+    }
+
+    pub(super) fn at_place(&self, place: u32) -> u32 {
+        self.ready[place as usize]
+    }
+
+    /// Makes a future ready, as the newest; nothing if it is ready already.
+    pub(super) fn make_ready(&mut self, index: u32) {
+        let newest = self.newest;
+        let slot = &mut self.slots[index as usize];
+        if slot.state != State::Idle {
+            return;
+        }
+        slot.state = State::Ready;
+        slot.place = self.ready.len() as u32;
+        slot.older = newest;
+        slot.newer = NONE;
+        self.ready.push(index);
+        self.newest = index;
+        match newest {
+            NONE => self.oldest = index,
+            _ => self.slots[newest as usize].newer = index,
+        }
+    }
+
+    /// Takes a future off the ready ones, if it is among them.
+    pub(super) fn unready(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        if slot.state != State::Ready {
+            return;
+        }
+        slot.state = State::Idle;
+        let (older, newer, place) = (slot.older, slot.newer, slot.place);
+        match older {
+            NONE => self.oldest = newer,
+            _ => self.slots[older as usize].newer = newer,
+        }
+        match newer {
+            NONE => self.newest = older,
+            _ => self.slots[newer as usize].older = older,
+        }
+        self.ready.swap_remove(place as usize);
+        if let Some(&moved) = self.ready.get(place as usize) {
+            self.slots[moved as usize].place = place;
+        }
+    }
+
+    /// The clock alone is left, idle. Slots are handed out again from the lowest.
+    pub(super) fn reset(&mut self) {
+        debug_assert_eq!(self.live, 0, "a world ends empty");
+        self.unready(CLOCK);
+        self.free.clear();
+        self.free.extend((1..self.slots.len() as u32).rev());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three_ready() -> Slots {
+        let mut slots = Slots::new();
+        for lane in 1..=3 {
+            let index = slots.insert(Owner::Outside, lane);
+            slots.make_ready(index);
+        }
+        slots
+    }
+
+    fn by_age(slots: &Slots) -> Vec<u32> {
+        let mut ages = Vec::new();
+        let mut index = slots.oldest();
+        while index != NONE {
+            ages.push(index);
+            index = slots.get(index).newer;
+        }
+        ages
+    }
+
+    #[test]
+    fn readiness_keeps_its_order_whoever_leaves() {
+        for (leaves, left) in [(1, [2, 3]), (2, [1, 3]), (3, [1, 2])] {
+            let mut slots = three_ready();
+            slots.unready(leaves);
+            assert_eq!(by_age(&slots), left);
+            slots.make_ready(leaves);
+            assert_eq!(by_age(&slots), [left[0], left[1], leaves]);
+            let mut dense: Vec<u32> = (0..slots.ready_count()).map(|place| slots.at_place(place)).collect();
+            dense.sort_unstable();
+            assert_eq!(dense, [1, 2, 3]);
+        }
+    }
+
+    #[test]
+    fn being_made_ready_twice_is_being_made_ready_once() {
+        let mut slots = three_ready();
+        slots.make_ready(1);
+        assert_eq!((by_age(&slots), slots.ready_count()), (vec![1, 2, 3], 3));
+    }
+
+    #[test]
+    fn a_slot_taken_again_has_another_generation() {
+        let mut slots = three_ready();
+        let generation = slots.get(2).generation;
+        slots.remove(2);
+        assert!(!slots.is_live(2, generation));
+        assert_eq!(slots.insert(Owner::Run, 9), 2);
+        assert!(!slots.is_live(2, generation) && slots.is_live(2, generation + 1));
+        assert_eq!((slots.live_count(), slots.live_of_run()), (3, 1));
+    }
+}
