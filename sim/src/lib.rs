@@ -4,6 +4,7 @@
 
 pub mod choice;
 pub mod rng;
+pub mod scenario;
 pub mod schedule;
 pub mod trace;
 pub mod world;

@@ -1,0 +1,593 @@
+//! The driver: carries a scenario out in a world and records what is seen from outside.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::panic::resume_unwind;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::SystemTime;
+
+use futures::future::{FutureExt, LocalBoxFuture, pending, select};
+use simvisor::bus::RecvError;
+use simvisor::sync::Latch;
+use simvisor::{
+    BackoffPolicy, CancellationToken, Event, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe, Supervisor,
+    SupervisorBuilder, SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
+};
+
+use super::{
+    Action, Behaviour, Ending, Mode, OnCancel, ReceiverDecl, Restart, Scenario, Span, Step, SubscriberDecl, TaskDecl,
+};
+use crate::choice::Source;
+use crate::trace::{
+    self, Answer, BackoffNote, BodyEnd, Call, ConfigNote, EndNote, EventNote, HandlerEnd, Header, Jitter, Record, Sink,
+    SpecNote, Text, Texts, Waiter, What,
+};
+use crate::world::{End, Engine, Finished, Handle, LaneKind, Limits, Stuck};
+
+/// Runs `scenario` in a world of `engine` and feeds what is seen to `sink`.
+pub fn drive(
+    engine: &mut Engine,
+    scenario: &Scenario,
+    source: Source,
+    limits: &Limits,
+    texts: &Rc<RefCell<Texts>>,
+    sink: &Rc<RefCell<dyn Sink>>,
+) -> Finished {
+    texts.borrow_mut().clear();
+    let world = engine.world(source);
+    let stage = Stage::new(world.handle(), scenario, texts, sink);
+    stage.begin(scenario);
+    stage.raise_curtain(scenario);
+    world.run(limits, |end| stage.end(end))
+}
+
+/// What the futures of a scenario share.
+struct Stage {
+    world: Handle,
+    texts: Rc<RefCell<Texts>>,
+    sink: Rc<RefCell<dyn Sink>>,
+    decls: Vec<Rc<Decl>>,
+    grace: Span,
+    /// Limit of one attempt for tasks without their own.
+    timeout: Span,
+    calm: Latch,
+}
+
+/// A task's declaration with its name shared.
+struct Decl {
+    decl: TaskDecl,
+    name: Arc<str>,
+}
+
+impl Stage {
+    fn new(
+        world: Handle,
+        scenario: &Scenario,
+        texts: &Rc<RefCell<Texts>>,
+        sink: &Rc<RefCell<dyn Sink>>,
+    ) -> Rc<Self> {
+        let decls = scenario
+            .tasks
+            .iter()
+            .map(|decl| Rc::new(Decl { decl: decl.clone(), name: Arc::from(decl.name.as_str()) }))
+            .collect();
+        Rc::new(Self {
+            world,
+            texts: Rc::clone(texts),
+            sink: Rc::clone(sink),
+            decls,
+            grace: scenario.config.grace,
+            timeout: scenario.config.timeout,
+            calm: Latch::new(),
+        })
+    }
+
+    fn begin(&self, scenario: &Scenario) {
+        let mut texts = self.texts.borrow_mut();
+        for decl in &self.decls {
+            texts.intern_arc(&decl.name);
+            self.world.reserve_lane(LaneKind::Actor, &decl.name);
+        }
+        let subscribers = scenario
+            .subscribers
+            .iter()
+            .map(|decl| {
+                let name: Arc<str> = Arc::from(decl.name.as_str());
+                self.world.reserve_lane(LaneKind::Worker, &name);
+                (texts.intern_arc(&name), u64::from(decl.capacity.max(1)))
+            })
+            .collect();
+        let header = Header {
+            runtime: concat!("simvisor ", env!("CARGO_PKG_VERSION")).to_owned(),
+            scenario: (!scenario.name.is_empty()).then(|| scenario.name.clone()),
+            config: ConfigNote {
+                grace_ns: scenario.config.grace.ns(),
+                max_concurrent: u64::from(scenario.config.max_concurrent),
+                bus_capacity: u64::from(scenario.config.bus_capacity.max(1)),
+                timer_late_ns: 0,
+            },
+            subscribers,
+        };
+        self.sink.borrow_mut().begin(&header, &texts);
+    }
+
+    fn record(&self, what: What) {
+        let record = Record { at_ns: self.world.now_ns(), turn: Some(self.world.turn()), what };
+        self.sink.borrow_mut().record(&record, &self.texts.borrow());
+    }
+
+    fn text(&self, text: &str) -> Text {
+        self.texts.borrow_mut().intern(text)
+    }
+
+    fn texts_of(&self, names: &[Arc<str>]) -> Vec<Text> {
+        let mut texts = self.texts.borrow_mut();
+        names.iter().map(|name| texts.intern_arc(name)).collect()
+    }
+
+    /// Spawns everything that happens.
+    fn raise_curtain(self: &Rc<Self>, scenario: &Scenario) {
+        let config = SupervisorConfig {
+            grace: scenario.config.grace.duration(),
+            max_concurrent: scenario.config.max_concurrent as usize,
+            bus_capacity: scenario.config.bus_capacity as usize,
+            timeout: Some(scenario.config.timeout.duration()),
+        };
+        let mut builder = SupervisorBuilder::new(self.world.rt())
+            .with_config(config)
+            .with_observer(Rc::new(Observer { stage: Rc::clone(self) }));
+        for decl in &scenario.subscribers {
+            builder = builder.with_subscriber(Rc::new(Audience::new(self, decl)));
+        }
+        let supervisor = builder.build();
+
+        self.spawn_run(scenario, &supervisor);
+        for decl in &scenario.receivers {
+            self.spawn_receiver(decl, &supervisor);
+        }
+        for (op, operation) in (1..).zip(&scenario.operations) {
+            let (stage, supervisor) = (Rc::clone(self), supervisor.clone());
+            let (action, at_ns) = (operation.action.clone(), operation.at.ns());
+            let name: Arc<str> = Arc::from(format!("{op}"));
+            self.world.spawn(LaneKind::Operation, &name, async move {
+                stage.world.sleep_until_ns(at_ns).await;
+                stage.perform(op, &action, &supervisor).await;
+            });
+        }
+        if let Some(calm_at) = scenario.calm_at {
+            let stage = Rc::clone(self);
+            self.world.spawn(LaneKind::Other, &Arc::from("calm"), async move {
+                stage.world.sleep_until_ns(calm_at.ns()).await;
+                stage.world.calm_down();
+                stage.record(What::Calm);
+                stage.calm.raise();
+            });
+        }
+    }
+
+    fn spawn_run(self: &Rc<Self>, scenario: &Scenario, supervisor: &Supervisor) {
+        let (stage, supervisor) = (Rc::clone(self), supervisor.clone());
+        let mode = scenario.mode;
+        let run_at_ns = scenario.run_at.ns();
+        self.world.spawn_run(async move {
+            stage.world.sleep_until_ns(run_at_ns).await;
+            let starting: Vec<_> = stage.decls.iter().filter(|decl| decl.decl.start).collect();
+            let specs = starting.iter().map(|decl| stage.spec(decl)).collect();
+            let (call, result) = match mode {
+                Mode::Run => {
+                    let notes = starting.iter().map(|decl| stage.note(decl)).collect();
+                    (Call::Run(notes), supervisor.run(specs).left_future())
+                }
+                Mode::Serve => (Call::Serve, supervisor.serve().right_future()),
+            };
+            stage.record(What::Call { op: 0, call });
+            let answer = stage.answer(result.await);
+            stage.record(What::Answer { op: 0, answer });
+            stage.take_stock(&supervisor);
+        });
+    }
+
+    /// What the run left behind.
+    fn take_stock(&self, supervisor: &Supervisor) {
+        for (name, counters) in supervisor.subscriber_counters() {
+            let subscriber = self.text(&name);
+            let simvisor::SubscriberCounters { handled, panicked, dropped, lagged } = counters;
+            self.record(What::Counters { subscriber, handled, panicked, dropped, lagged });
+        }
+        let (futures, timers) = self.world.leftovers();
+        self.record(What::Leftovers { futures, timers, permits: supervisor.permits_in_use() as u64 });
+    }
+
+    fn spawn_receiver(self: &Rc<Self>, decl: &ReceiverDecl, supervisor: &Supervisor) {
+        let stage = Rc::clone(self);
+        let mut receiver = supervisor.subscribe();
+        let name = self.text(&decl.name);
+        let pause_ns = decl.pause.ns();
+        self.record(What::ReceiverOpened { receiver: name });
+        self.world.spawn(LaneKind::Receiver, &Arc::from(decl.name.as_str()), async move {
+            loop {
+                match receiver.recv().await {
+                    Ok(event) => stage.record(What::Received { receiver: name, seq: event.seq }),
+                    Err(RecvError::Lagged(lost)) => stage.record(What::Lagged { receiver: name, lost }),
+                    Err(RecvError::Closed) => break,
+                }
+                if pause_ns > 0 && !stage.calm.is_raised() {
+                    select(pin!(stage.world.sleep_ns(pause_ns)), pin!(stage.calm.wait())).await;
+                }
+            }
+            stage.record(What::ReceiverClosed { receiver: name });
+        });
+    }
+
+    async fn perform(self: Rc<Self>, op: u32, action: &Action, supervisor: &Supervisor) {
+        let call = |call| self.record(What::Call { op, call });
+        let answer = match action {
+            Action::Add(key) => {
+                let decl = self.decls.iter().find(|decl| decl.decl.key() == key).expect("scenarios are checked");
+                call(Call::Add(self.note(decl)));
+                self.answer(supervisor.add_task(self.spec(decl)))
+            }
+            Action::Remove(task) => {
+                call(Call::Remove(self.text(task)));
+                self.answer(supervisor.remove_task(task))
+            }
+            Action::Cancel { task, wait } => {
+                let wait_ns = wait.unwrap_or(self.grace).ns();
+                call(Call::Cancel { task: self.text(task), wait_ns });
+                let result = match wait {
+                    Some(wait) => supervisor.cancel_with_timeout(task, wait.duration()).await,
+                    None => supervisor.cancel(task).await,
+                };
+                match result {
+                    Ok(existed) => Answer::Bool(existed),
+                    Err(error) => self.answer(Err(error)),
+                }
+            }
+            Action::List => {
+                call(Call::List);
+                Answer::Names(self.texts_of(&supervisor.list_tasks()))
+            }
+            Action::Snapshot => {
+                call(Call::Snapshot);
+                Answer::Names(self.texts_of(&supervisor.snapshot()))
+            }
+            Action::IsAlive(task) => {
+                call(Call::IsAlive(self.text(task)));
+                Answer::Bool(supervisor.is_alive(task))
+            }
+            Action::WaitReady => {
+                call(Call::WaitReady);
+                supervisor.wait_ready().await;
+                Answer::Done
+            }
+            Action::Shutdown => {
+                call(Call::Shutdown);
+                supervisor.shutdown();
+                Answer::Done
+            }
+        };
+        self.record(What::Answer { op, answer });
+    }
+
+    fn answer(&self, result: Result<(), RuntimeError>) -> Answer {
+        match result {
+            Ok(()) => Answer::Done,
+            Err(RuntimeError::TaskAlreadyExists { .. }) => Answer::AlreadyExists,
+            Err(RuntimeError::TaskNotFound { .. }) => Answer::NotFound,
+            Err(RuntimeError::TaskRemoveTimeout { .. }) => Answer::RemoveTimeout,
+            Err(RuntimeError::ShuttingDown) => Answer::ShuttingDown,
+            Err(RuntimeError::GraceExceeded { stuck, .. }) => Answer::GraceExceeded(self.texts_of(&stuck)),
+            Err(other) => Answer::Error(self.text(&other.to_string())),
+        }
+    }
+
+    /// A spec for the logic, with a body that plays the declaration's script from its beginning.
+    fn spec(self: &Rc<Self>, decl: &Rc<Decl>) -> TaskSpec {
+        let task = ScriptedTask { stage: Rc::clone(self), decl: Rc::clone(decl), attempts: Cell::new(0) };
+        let spec = TaskSpec::new(Rc::new(task))
+            .with_restart(match decl.decl.restart {
+                Restart::Never => RestartPolicy::Never,
+                Restart::OnFailure => RestartPolicy::OnFailure,
+                Restart::Always { every } => {
+                    RestartPolicy::Always { interval: every.map(Span::duration) }
+                }
+            })
+            .with_backoff(BackoffPolicy {
+                first: decl.decl.backoff.first.duration(),
+                max: decl.decl.backoff.max.duration(),
+                factor: decl.decl.backoff.factor,
+                jitter: match decl.decl.backoff.jitter {
+                    Jitter::None => JitterPolicy::None,
+                    Jitter::Full => JitterPolicy::Full,
+                    Jitter::Equal => JitterPolicy::Equal,
+                    Jitter::Decorrelated => JitterPolicy::Decorrelated,
+                },
+            });
+        match decl.decl.timeout {
+            Some(timeout) => spec.with_timeout(Some(timeout.duration())),
+            None => spec,
+        }
+    }
+
+    /// The same for judges.
+    fn note(&self, decl: &Decl) -> SpecNote {
+        let backoff = decl.decl.backoff;
+        SpecNote {
+            task: self.texts.borrow_mut().intern_arc(&decl.name),
+            restart: match decl.decl.restart {
+                Restart::Never => trace::Restart::Never,
+                Restart::OnFailure => trace::Restart::OnFailure,
+                Restart::Always { every } => {
+                    trace::Restart::Always { interval_ns: every.map(Span::ns) }
+                }
+            },
+            backoff: BackoffNote {
+                first_ns: backoff.first.ns(),
+                max_ns: backoff.max.ns(),
+                factor: backoff.factor,
+                jitter: backoff.jitter,
+            },
+            timeout_ns: decl.decl.timeout.unwrap_or(self.timeout).ns(),
+        }
+    }
+
+    fn end(&self, end: &End) {
+        let waiters = |stuck: &[Stuck]| stuck.iter().map(|stuck| self.waiter(stuck)).collect();
+        let note = match end {
+            End::Done => EndNote::Done,
+            End::Livelock(stuck) => EndNote::Livelock(waiters(stuck)),
+            End::Deadlock(stuck) => EndNote::Deadlock(waiters(stuck)),
+            End::Limit(text) => EndNote::Limit(self.text(text)),
+        };
+        self.record(What::End(note));
+    }
+
+    fn waiter(&self, stuck: &Stuck) -> Waiter {
+        let who = format!("{} {}", stuck.kind.as_str(), stuck.name);
+        Waiter {
+            who: self.text(who.trim_end()),
+            task: (stuck.kind == LaneKind::Actor).then(|| self.text(&stuck.name)),
+            what: self.text(stuck.waits_for.as_str()),
+            since_ns: stuck.since_ns,
+        }
+    }
+}
+
+/// Records every event as it is published.
+struct Observer {
+    stage: Rc<Stage>,
+}
+
+impl Observe for Observer {
+    fn event(&self, event: &Event) {
+        let note = {
+            let mut texts = self.stage.texts.borrow_mut();
+            EventNote {
+                seq: event.seq,
+                wall_ns: wall_ns(event.at),
+                kind: event.kind,
+                task: event.task.as_ref().map(|task| texts.intern_arc(task)),
+                reason: event.reason.as_ref().map(|reason| texts.intern_arc(reason)),
+                attempt: event.attempt,
+                timeout_ms: event.timeout_ms,
+                delay_ms: event.delay_ms,
+                source: event.backoff_source,
+            }
+        };
+        self.stage.record(What::Event(note));
+    }
+}
+
+/// Nanoseconds since the Unix epoch; saturates in the years 1677 and 2262.
+fn wall_ns(at: SystemTime) -> i64 {
+    match at.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
+    }
+}
+
+/// A task whose bodies play a script. One of these is one incarnation.
+struct ScriptedTask {
+    stage: Rc<Stage>,
+    decl: Rc<Decl>,
+    attempts: Cell<u32>,
+}
+
+impl Task for ScriptedTask {
+    fn name(&self) -> Arc<str> {
+        Arc::clone(&self.decl.name)
+    }
+
+    fn spawn(&self, ctx: CancellationToken) -> TaskFuture {
+        let attempt = self.attempts.get() + 1;
+        self.attempts.set(attempt);
+        let script = &self.decl.decl.script;
+        let step = script.get(attempt as usize - 1).or(script.last()).copied().unwrap_or_default();
+        let task = self.stage.text(&self.decl.name);
+        Box::pin(Body { stage: Rc::clone(&self.stage), task, attempt, left: false }.play(step, ctx))
+    }
+}
+
+/// The body of one attempt; records that it left, however it does.
+struct Body {
+    stage: Rc<Stage>,
+    task: Text,
+    attempt: u32,
+    left: bool,
+}
+
+/// How long a body runs once calm has come.
+const CALM_RUN_NS: u64 = 1_000_000;
+
+impl Body {
+    async fn play(mut self, step: Step, ctx: CancellationToken) -> Result<(), TaskError> {
+        let (task, attempt) = (self.task, self.attempt);
+        self.stage.record(What::BodyEntered { task, attempt });
+        let ending = self.act(step, &ctx).await;
+        match ending {
+            Ending::Ok => {
+                self.leave(BodyEnd::Ok);
+                Ok(())
+            }
+            Ending::Canceled => {
+                self.leave(BodyEnd::Canceled);
+                Err(TaskError::Canceled)
+            }
+            Ending::Fail => {
+                let error = TaskError::Fail { reason: "boom".to_owned() };
+                self.leave(BodyEnd::Fail(self.stage.text(&error.to_string())));
+                Err(error)
+            }
+            Ending::Fatal => {
+                let error = TaskError::Fatal { reason: "gone".to_owned() };
+                self.leave(BodyEnd::Fatal(self.stage.text(&error.to_string())));
+                Err(error)
+            }
+            Ending::Panic => {
+                self.leave(BodyEnd::Panic(self.stage.text("ouch")));
+                // Unlike `panic!`, this does not call the panic hook: a scripted panic is no news.
+                resume_unwind(Box::new("ouch"))
+            }
+            Ending::Never => pending().await,
+        }
+    }
+
+    /// Does what the step says until it ends, is told to end, or calm comes.
+    async fn act(&self, step: Step, ctx: &CancellationToken) -> Ending {
+        let world = &self.stage.world;
+        if self.stage.calm.is_raised() {
+            select(world.sleep_ns(CALM_RUN_NS), ctx.cancelled()).await;
+            return if ctx.is_cancelled() { self.told_to_end(Ending::Canceled) } else { Ending::Ok };
+        }
+        let mut work = world.sleep_ns(step.run.ns());
+        let mut cancelled = ctx.cancelled();
+        let mut calm = self.stage.calm.wait();
+        let heeds = step.on_cancel != OnCancel::Ignore;
+        let first = poll_fn(|cx| {
+            if step.then != Ending::Never && work.poll_unpin(cx).is_ready() {
+                return Poll::Ready(Some(step.then));
+            }
+            if heeds && cancelled.poll_unpin(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            calm.poll_unpin(cx).map(|()| Some(Ending::Ok))
+        })
+        .await;
+        match (first, step.on_cancel) {
+            (Some(ending), _) => ending,
+            (None, OnCancel::Ignore) => unreachable!("a body that ignores cancellation is not told"),
+            (None, OnCancel::End { after, then }) => {
+                let then = self.told_to_end(then);
+                if !after.is_zero() {
+                    select(world.sleep_ns(after.ns()), self.stage.calm.wait()).await;
+                }
+                if then == Ending::Never {
+                    self.stage.calm.wait().await;
+                    return Ending::Ok;
+                }
+                then
+            }
+        }
+    }
+
+    fn told_to_end(&self, ending: Ending) -> Ending {
+        self.stage.record(What::BodyCancelled { task: self.task, attempt: self.attempt });
+        ending
+    }
+
+    fn leave(&mut self, how: BodyEnd) {
+        self.left = true;
+        self.stage.record(What::BodyLeft { task: self.task, attempt: self.attempt, how });
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if !self.left {
+            self.leave(BodyEnd::Dropped);
+        }
+    }
+}
+
+/// A subscriber that behaves as declared.
+struct Audience {
+    stage: Rc<Stage>,
+    name: String,
+    text: Text,
+    capacity: u32,
+    behaviour: Behaviour,
+    seen: Cell<u32>,
+}
+
+impl Audience {
+    fn new(stage: &Rc<Stage>, decl: &SubscriberDecl) -> Self {
+        Self {
+            stage: Rc::clone(stage),
+            name: decl.name.clone(),
+            text: stage.text(&decl.name),
+            capacity: decl.capacity,
+            behaviour: decl.behaviour,
+            seen: Cell::new(0),
+        }
+    }
+}
+
+impl Subscribe for Audience {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn queue_capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
+    fn on_event<'a>(&'a self, event: &'a Event) -> LocalBoxFuture<'a, ()> {
+        Box::pin(Handling { audience: self, seq: event.seq, left: false }.handle())
+    }
+}
+
+/// One call of a handler; records that it left, however it does.
+struct Handling<'a> {
+    audience: &'a Audience,
+    seq: u64,
+    left: bool,
+}
+
+impl Handling<'_> {
+    async fn handle(mut self) {
+        let Audience { stage, text, behaviour, seen, .. } = self.audience;
+        stage.record(What::HandlerEntered { subscriber: *text, seq: self.seq });
+        seen.set(seen.get() + 1);
+        if !stage.calm.is_raised() {
+            match *behaviour {
+                Behaviour::Slow { each } => {
+                    select(pin!(stage.world.sleep_ns(each.ns())), pin!(stage.calm.wait())).await;
+                }
+                Behaviour::Stuck { after } if seen.get() > after => stage.calm.wait().await,
+                Behaviour::Panics { every } if seen.get().is_multiple_of(every.max(1)) => {
+                    self.leave(HandlerEnd::Panic(stage.text("handler ouch")));
+                    resume_unwind(Box::new("handler ouch"));
+                }
+                Behaviour::Quick | Behaviour::Stuck { .. } | Behaviour::Panics { .. } => {}
+            }
+        }
+        self.leave(HandlerEnd::Done);
+    }
+
+    fn leave(&mut self, how: HandlerEnd) {
+        self.left = true;
+        let Audience { stage, text, .. } = self.audience;
+        stage.record(What::HandlerLeft { subscriber: *text, seq: self.seq, how });
+    }
+}
+
+impl Drop for Handling<'_> {
+    fn drop(&mut self) {
+        if !self.left {
+            self.leave(HandlerEnd::Dropped);
+        }
+    }
+}

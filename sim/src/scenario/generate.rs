@@ -1,0 +1,398 @@
+//! Scenarios from a seed.
+//!
+//! Numbers are small and times lie on a coarse grid, so that several things at one instant are common. Each seed
+//! switches whole kinds of operation, outcome and fault off (swarm testing: Groce et al., ISSTA 2012), because what
+//! is always on conceals: a removal or a shutdown repairs what a lost event broke.
+
+use super::{
+    Action, Backoff, Behaviour, Config, Ending, Jitter, Mode, OnCancel, Operation, ReceiverDecl, Restart, Scenario, Span,
+    Step, SubscriberDecl, TaskDecl,
+};
+use crate::rng::{Numbers, Stream};
+
+/// The scenario of a seed.
+#[must_use]
+pub fn generate(seed: u64) -> Scenario {
+    let mut numbers = Numbers::new(seed, Stream::Scenario);
+    let swarm = Swarm::draw(&mut numbers);
+    Generator { numbers, swarm }.scenario()
+}
+
+/// What this seed may contain.
+#[derive(Debug, Clone, Copy)]
+struct Swarm {
+    /// How the run ends.
+    finale: Finale,
+    /// Bodies fail.
+    failures: bool,
+    /// Bodies fail for good.
+    fatals: bool,
+    /// Bodies panic.
+    panics: bool,
+    /// Bodies say that they were cancelled, when nobody cancelled them or late.
+    canceled: bool,
+    /// Bodies do not heed cancellation, or not soon.
+    stubborn: bool,
+    /// Attempts have timeouts.
+    timeouts: bool,
+    /// Delays are jittered.
+    jitter: bool,
+    /// Attempts are limited in number.
+    permits: bool,
+    /// Tasks restart after successes.
+    always: bool,
+    /// Tasks may restart without any time passing.
+    spin: bool,
+    adds: bool,
+    removes: bool,
+    cancels: bool,
+    queries: bool,
+    /// Several shutdown requests.
+    shutdowns: bool,
+    /// Subscribers that keep up.
+    audience: bool,
+    /// Subscribers that are slow, stuck or panic.
+    bad_audience: bool,
+    receivers: bool,
+    /// Queues and the bus are tiny.
+    tiny: bool,
+    /// Operations come in bursts at few instants.
+    bursts: bool,
+    /// Operations come before the run begins.
+    early: bool,
+}
+
+/// How a run comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finale {
+    /// By itself: every task ends by its policy or is removed.
+    ByItself,
+    /// By a shutdown.
+    Shutdown,
+    /// Calm comes, then it ends by itself.
+    CalmByItself,
+    /// Calm comes, then a shutdown.
+    CalmShutdown,
+}
+
+impl Swarm {
+    fn draw(numbers: &mut Numbers) -> Self {
+        let finale = numbers.pick(&[
+            Finale::ByItself,
+            Finale::ByItself,
+            Finale::Shutdown,
+            Finale::Shutdown,
+            Finale::Shutdown,
+            Finale::CalmByItself,
+            Finale::CalmShutdown,
+        ]);
+        let mut on = |chance: u32| numbers.chance((chance, 16));
+        Self {
+            finale,
+            failures: on(12),
+            fatals: on(5),
+            panics: on(5),
+            canceled: on(5),
+            stubborn: on(6),
+            timeouts: on(7),
+            jitter: on(5),
+            permits: on(6),
+            always: on(9),
+            spin: on(1),
+            adds: on(10),
+            removes: on(8),
+            cancels: on(8),
+            queries: on(8),
+            shutdowns: on(3),
+            audience: on(8),
+            bad_audience: on(6),
+            receivers: on(4),
+            tiny: on(7),
+            bursts: on(6),
+            early: on(3),
+        }
+    }
+}
+
+struct Generator {
+    numbers: Numbers,
+    swarm: Swarm,
+}
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// The grid of times: collisions are wanted.
+const TICK_NS: u64 = 1_000_000;
+
+impl Generator {
+    fn on(&mut self, chance: u32) -> bool {
+        self.numbers.chance((chance, 16))
+    }
+
+    /// A span on the grid, below `ticks` ticks.
+    fn ticks(&mut self, ticks: u32) -> Span {
+        Span(u64::from(self.numbers.below(ticks)) * TICK_NS)
+    }
+
+    /// As [`Generator::ticks`]; now and then a nanosecond off the grid, where bounds break.
+    fn near_ticks(&mut self, ticks: u32) -> Span {
+        let Span(ns) = self.ticks(ticks);
+        match self.numbers.below(16) {
+            0 => Span(ns + 1),
+            1 => Span(ns.saturating_sub(1)),
+            _ => Span(ns),
+        }
+    }
+
+    fn ends_by_itself(&self) -> bool {
+        matches!(self.swarm.finale, Finale::ByItself | Finale::CalmByItself)
+    }
+
+    fn is_calm_at_last(&self) -> bool {
+        matches!(self.swarm.finale, Finale::CalmByItself | Finale::CalmShutdown)
+    }
+
+    fn scenario(mut self) -> Scenario {
+        let mode = if self.ends_by_itself() || self.on(11) { Mode::Run } else { Mode::Serve };
+        let run_at = if self.swarm.early { self.ticks(4) } else { Span::ZERO };
+        let config = self.config();
+        let tasks = self.tasks(mode);
+        let subscribers = self.subscribers();
+        let receivers = self.receivers();
+        let mut operations = self.operations(&tasks);
+        let horizon = 8 + self.numbers.below(24);
+        let horizon = Span(u64::from(horizon) * TICK_NS);
+        let calm_at = self.is_calm_at_last().then(|| Span(horizon.ns() + TICK_NS));
+        match self.swarm.finale {
+            Finale::Shutdown => operations.push(Operation { at: horizon, action: Action::Shutdown }),
+            // Long enough after calm for every body, backoff and queue to have come to rest.
+            Finale::CalmShutdown => {
+                let at = Span(horizon.ns() + 100 * TICK_NS);
+                operations.push(Operation { at, action: Action::Shutdown });
+            }
+            Finale::ByItself | Finale::CalmByItself => {}
+        }
+        operations.sort_by_key(|operation| operation.at);
+        Scenario {
+            name: String::new(),
+            story: String::new(),
+            mode,
+            run_at,
+            calm_at,
+            config,
+            tasks,
+            subscribers,
+            receivers,
+            operations,
+        }
+    }
+
+    fn config(&mut self) -> Config {
+        let grace = self.numbers.pick(&[0, 1, 3, 5, 5, 10, 20, 50]);
+        // Where calm is promised, shutdown must be possible in time.
+        let grace = if self.is_calm_at_last() { grace.max(5) } else { grace };
+        Config {
+            grace: Span::from_millis(grace),
+            max_concurrent: if self.swarm.permits { self.numbers.pick(&[1, 1, 2, 3]) } else { 0 },
+            bus_capacity: if self.swarm.tiny { self.numbers.pick(&[1, 2, 3, 4, 8]) } else { 1024 },
+            timeout: match self.swarm.timeouts && self.on(4) {
+                // Long enough for every last step, which must come to its end.
+                true if self.ends_by_itself() => Span(7 * TICK_NS),
+                true => self.near_ticks(6),
+                false => Span::ZERO,
+            },
+        }
+    }
+
+    fn tasks(&mut self, mode: Mode) -> Vec<TaskDecl> {
+        let count = 1 + self.numbers.below(4) as usize;
+        let mut tasks = Vec::new();
+        for name in &NAMES[..count] {
+            let start = mode == Mode::Run && self.on(11);
+            tasks.push(self.task(name, None, start));
+            if self.swarm.adds && self.on(4) {
+                let start = mode == Mode::Run && self.on(1) && !start;
+                tasks.push(self.task(name, Some(format!("{name}2")), start));
+            }
+        }
+        tasks
+    }
+
+    fn task(&mut self, name: &str, key: Option<String>, start: bool) -> TaskDecl {
+        let ends = self.ends_by_itself();
+        let restart = match self.numbers.below(6) {
+            0 | 1 => Restart::Never,
+            2 | 3 => Restart::OnFailure,
+            _ if self.swarm.always && !ends => match self.numbers.below(4) {
+                0 => Restart::Always { every: None },
+                _ => Restart::Always { every: Some(self.near_ticks(5)) },
+            },
+            _ => Restart::OnFailure,
+        };
+        let backoff = self.backoff();
+        let steps = 1 + self.numbers.below(4);
+        let mut script: Vec<_> = (0..steps).map(|_| self.step(restart)).collect();
+        if ends && let Some(last) = script.last_mut() {
+            // The last step is repeated, so it must end the task.
+            last.then = self.numbers.pick(&[Ending::Ok, Ending::Ok, Ending::Fatal, Ending::Canceled]);
+        }
+        let timeout = (self.swarm.timeouts && self.on(9)).then(|| self.timeout(&script));
+        let mut task = TaskDecl { name: name.to_owned(), key, start, restart, backoff, timeout, script };
+        self.tame(&mut task);
+        task
+    }
+
+    /// Often just the time that a step takes, to the nanosecond. A task that must end by itself needs its last step in
+    /// time.
+    fn timeout(&mut self, script: &[Step]) -> Span {
+        let step = script[self.numbers.below(script.len() as u32) as usize];
+        let Span(ns) = match self.numbers.below(4) {
+            0 => step.run,
+            1 => Span(step.run.ns() + 1),
+            2 => Span(step.run.ns().saturating_sub(1)),
+            _ => self.ticks(8),
+        };
+        match script.last() {
+            Some(last) if self.ends_by_itself() => Span(ns.max(last.run.ns() + 1)),
+            _ => Span(ns),
+        }
+    }
+
+    fn backoff(&mut self) -> Backoff {
+        let jitter = if self.swarm.jitter {
+            self.numbers.pick(&[Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Decorrelated])
+        } else {
+            Jitter::None
+        };
+        Backoff {
+            first: Span(self.near_ticks(4).ns().max(if self.swarm.spin { 0 } else { TICK_NS })),
+            max: Span(u64::from(self.numbers.pick(&[2_u32, 4, 10, 1_000])) * TICK_NS),
+            factor: self.numbers.pick(&[1.0, 1.0, 2.0, 2.0, 1.5, 0.5, 3.0, f64::INFINITY]),
+            jitter,
+        }
+    }
+
+    fn step(&mut self, restart: Restart) -> Step {
+        let then = match self.numbers.below(8) {
+            0 if self.swarm.fatals => Ending::Fatal,
+            1 if self.swarm.panics => Ending::Panic,
+            2 if self.swarm.canceled => Ending::Canceled,
+            3 if !self.ends_by_itself() || self.is_calm_at_last() => Ending::Never,
+            3..=5 if self.swarm.failures => Ending::Fail,
+            _ => Ending::Ok,
+        };
+        let then = if restart == Restart::OnFailure && then == Ending::Ok && self.swarm.failures && self.on(8) {
+            Ending::Fail // otherwise most such tasks would end with their first attempt
+        } else {
+            then
+        };
+        let on_cancel = if !self.swarm.stubborn || self.on(6) {
+            OnCancel::default()
+        } else if self.on(6) {
+            OnCancel::Ignore
+        } else {
+            let then = match self.numbers.below(6) {
+                0 if self.swarm.failures => Ending::Fail,
+                1 if self.swarm.fatals => Ending::Fatal,
+                2 if self.swarm.panics => Ending::Panic,
+                3 => Ending::Ok,
+                4 if !self.ends_by_itself() => Ending::Never,
+                _ => Ending::Canceled,
+            };
+            OnCancel::End { after: self.near_ticks(8), then }
+        };
+        Step { run: self.near_ticks(6), then, on_cancel }
+    }
+
+    /// Sees to it that the task cannot keep the world busy at one instant, unless this seed wants that.
+    fn tame(&mut self, task: &mut TaskDecl) {
+        if self.swarm.spin || !task.may_spin() {
+            return;
+        }
+        for step in &mut task.script {
+            if step.run.is_zero() {
+                step.run = Span(TICK_NS);
+            }
+        }
+    }
+
+    fn subscribers(&mut self) -> Vec<SubscriberDecl> {
+        let mut subscribers = Vec::new();
+        if self.swarm.audience {
+            subscribers.push(Behaviour::Quick);
+        }
+        if self.swarm.bad_audience {
+            for _ in 0..1 + self.numbers.below(2) {
+                let behaviour = match self.numbers.below(4) {
+                    0 => Behaviour::Stuck { after: self.numbers.below(6) },
+                    1 => Behaviour::Panics { every: 1 + self.numbers.below(4) },
+                    _ => {
+                        let ms = self.numbers.pick(&[1, 1, 2, 5, 3_600_000]);
+                        Behaviour::Slow { each: Span::from_millis(ms) }
+                    }
+                };
+                subscribers.push(behaviour);
+            }
+        }
+        (1..)
+            .zip(subscribers)
+            .map(|(number, behaviour)| SubscriberDecl {
+                name: format!("s{number}"),
+                capacity: if self.swarm.tiny { self.numbers.pick(&[1, 1, 2, 3, 8]) } else { 1024 },
+                behaviour,
+            })
+            .collect()
+    }
+
+    fn receivers(&mut self) -> Vec<ReceiverDecl> {
+        if !self.swarm.receivers {
+            return Vec::new();
+        }
+        let count = 1 + self.numbers.below(2);
+        (1..=count)
+            .map(|number| {
+                let pause = Span::from_millis(self.numbers.pick(&[0, 1, 2, 10, 3_600_000]));
+                ReceiverDecl { name: format!("r{number}"), pause }
+            })
+            .collect()
+    }
+
+    fn operations(&mut self, tasks: &[TaskDecl]) -> Vec<Operation> {
+        let count = self.numbers.pick(&[0, 2, 4, 6, 8, 12]);
+        let bursts: Vec<Span> = (0..2).map(|_| self.ticks(20)).collect();
+        let mut operations = Vec::new();
+        for _ in 0..count {
+            let task = &tasks[self.numbers.below(tasks.len() as u32) as usize];
+            // Now and then a name that nobody has.
+            let name = if self.on(1) { "nobody".to_owned() } else { task.name.clone() };
+            let action = match self.numbers.below(12) {
+                0..=2 if self.swarm.adds => Action::Add(task.key().to_owned()),
+                3 | 4 if self.swarm.removes => Action::Remove(name),
+                5 | 6 if self.swarm.cancels => {
+                    let wait = self.on(8).then(|| self.ticks(6));
+                    Action::Cancel { task: name, wait }
+                }
+                7 if self.swarm.queries => Action::List,
+                8 if self.swarm.queries => Action::Snapshot,
+                9 if self.swarm.queries => Action::IsAlive(name),
+                10 if self.swarm.queries => Action::WaitReady,
+                11 if self.swarm.shutdowns && !self.ends_by_itself() => Action::Shutdown,
+                _ => continue,
+            };
+            let at = if self.swarm.bursts { self.numbers.pick(&bursts) } else { self.ticks(20) };
+            let twice = self.swarm.cancels && self.on(3) && matches!(action, Action::Cancel { .. });
+            let operation = Operation { at, action };
+            if twice {
+                operations.push(operation.clone());
+            }
+            operations.push(operation);
+        }
+        if self.is_calm_at_last() {
+            // Calm comes at 9 ticks or later; nothing else may be asked for from then on.
+            for operation in &mut operations {
+                operation.at = Span(operation.at.ns().min(8 * TICK_NS));
+            }
+        }
+        operations
+    }
+}

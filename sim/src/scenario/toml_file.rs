@@ -1,0 +1,156 @@
+//! Scenarios as TOML files: reading with errors that say where and what to do, and writing.
+
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use super::{Action, Mode, Scenario};
+
+/// Most tasks, subscribers, receivers and operations that a scenario may have.
+const PARTS_MAX: usize = 1_000_000;
+
+/// Why a scenario cannot be run. The text says where and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct ScenarioError(pub String);
+
+/// Reads a scenario and checks that it makes sense.
+///
+/// # Errors
+/// Says the line and column, what was expected, and for an unknown name the nearest known one.
+pub fn from_toml(text: &str) -> Result<Scenario, ScenarioError> {
+    let scenario: Scenario = toml::from_str(text).map_err(|error| ScenarioError(explain(text, &error)))?;
+    scenario.check()?;
+    Ok(scenario)
+}
+
+/// Writes a scenario as it can be read again.
+///
+/// # Errors
+/// If a number does not fit TOML.
+pub fn to_toml(scenario: &Scenario) -> Result<String, ScenarioError> {
+    toml::to_string(scenario).map_err(|error| ScenarioError(error.to_string()))
+}
+
+/// The parser's message with its place, and the nearest known name where a name is unknown.
+fn explain(text: &str, error: &toml::de::Error) -> String {
+    let place = error.span().map_or_else(String::new, |span| {
+        let before = &text[..span.start.min(text.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+        format!("line {line}, column {column}: ")
+    });
+    format!("{place}{}{}", error.message().trim_end(), nearest(error.message()))
+}
+
+/// ` (did you mean …?)` for serde's "unknown field `x`, expected one of `a`, `b`".
+pub(crate) fn nearest(message: &str) -> String {
+    if !message.contains("unknown field") && !message.contains("unknown variant") {
+        return String::new();
+    }
+    let mut names = message.split('`').skip(1).step_by(2);
+    let Some(unknown) = names.next() else { return String::new() };
+    match names.max_by_key(|known| (strsim::jaro_winkler(unknown, known) * 1_000.0) as u32) {
+        Some(known) if strsim::jaro_winkler(unknown, known) > 0.6 => format!("; did you mean `{known}`?"),
+        _ => String::new(),
+    }
+}
+
+impl Scenario {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// Names the first thing that does not make sense.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        let fail = |text: String| Err(ScenarioError(text));
+        let parts = [self.tasks.len(), self.subscribers.len(), self.receivers.len(), self.operations.len()];
+        if let Some(parts) = parts.into_iter().find(|&parts| parts > PARTS_MAX) {
+            return fail(format!("{parts} entries of one kind are more than the {PARTS_MAX} that a scenario may have"));
+        }
+        let mut keys = BTreeSet::new();
+        for task in &self.tasks {
+            if task.name.is_empty() {
+                return fail("a task needs a name".to_owned());
+            }
+            if !keys.insert(task.key()) {
+                return fail(format!(
+                    "two tasks are called `{}`; give one of them a `key` of its own, which operations then use",
+                    task.key()
+                ));
+            }
+        }
+        for (kind, names) in [
+            ("subscribers", self.subscribers.iter().map(|decl| &decl.name).collect::<Vec<_>>()),
+            ("receivers", self.receivers.iter().map(|decl| &decl.name).collect()),
+        ] {
+            let mut seen = BTreeSet::new();
+            if let Some(name) = names.into_iter().find(|name| !seen.insert(name.as_str()) || name.is_empty()) {
+                return fail(format!("{kind} need names of their own; `{name}` is empty or comes twice"));
+            }
+        }
+        if self.mode == Mode::Serve && self.tasks.iter().any(|task| task.start) {
+            return fail("`serve` starts with no tasks: use `mode = \"run\"`, or add them by operations".to_owned());
+        }
+        for (number, operation) in (1..).zip(&self.operations) {
+            if let Action::Add(key) = &operation.action
+                && !keys.contains(key.as_str())
+            {
+                let near = keys.iter().max_by_key(|known| (strsim::jaro_winkler(key, known) * 1_000.0) as u32);
+                let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                return fail(format!("operation {number} adds `{key}`, but no task has this key{hint}"));
+            }
+            if let Some(calm_at) = self.calm_at
+                && operation.at >= calm_at
+                && matches!(operation.action, Action::Add(_) | Action::Remove(_) | Action::Cancel { .. })
+            {
+                return fail(format!(
+                    "operation {number} comes at {}, but from {calm_at} on it is calm: move it before, or `calm_at` behind",
+                    operation.at
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(text: &str) -> String {
+        from_toml(text).expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_with_its_place_and_the_nearest_name() {
+        let error = error_of("[config]\ngrace = \"1s\"\nmax_concurent = 2\n");
+        assert!(error.starts_with("line 3, column 1: unknown field `max_concurent`"), "{error}");
+        assert!(error.ends_with("did you mean `max_concurrent`?"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_operation_is_refused_with_the_nearest_name() {
+        let error = error_of("[[operation]]\nat = \"1ms\"\ndo = { remov = \"web\" }\n");
+        assert!(error.contains("unknown variant `remov`") && error.contains("did you mean `remove`?"), "{error}");
+        assert!(error.starts_with("line 3"), "{error}");
+    }
+
+    #[test]
+    fn an_operation_on_an_unknown_task_names_the_nearest() {
+        let error = error_of("[[task]]\nname = \"web\"\n[[operation]]\nat = \"1ms\"\ndo = { add = \"wbe\" }\n");
+        assert_eq!(error, "operation 1 adds `wbe`, but no task has this key; did you mean `web`?");
+    }
+
+    #[test]
+    fn two_tasks_of_one_name_need_keys() {
+        let error = error_of("[[task]]\nname = \"web\"\n[[task]]\nname = \"web\"\n");
+        assert!(error.contains("give one of them a `key`"), "{error}");
+        assert!(from_toml("[[task]]\nname = \"web\"\n[[task]]\nname = \"web\"\nkey = \"web 2\"\n").is_ok());
+    }
+
+    #[test]
+    fn a_span_without_a_unit_is_refused() {
+        let error = error_of("run_at = 5\n");
+        assert!(error.contains("line 1") && error.contains("expected a span of time"), "{error}");
+    }
+}
