@@ -366,19 +366,19 @@ impl Inner {
             let message = self.inbox.recv().await;
             self.hub.rt.point(PreemptPoint::RegistryMessage).await;
             match message {
-                Message::Admit(name, incarnation) => self.admit(name, incarnation),
+                Message::Admit(name, incarnation) => self.admit(&name, incarnation),
                 Message::Ended(name, incarnation) => self.finish(&name, incarnation),
             }
         }
     }
 
-    fn admit(self: &Rc<Self>, name: Arc<str>, incarnation: Incarnation) {
+    fn admit(self: &Rc<Self>, name: &Arc<str>, incarnation: Incarnation) {
         let actor = {
             let registry = self.registry.borrow();
-            let Some(entry) = registry.requested(&name, incarnation) else { return };
+            let Some(entry) = registry.requested(name, incarnation) else { return };
             Actor {
                 hub: Rc::clone(&self.hub),
-                name: Arc::clone(&name),
+                name: Arc::clone(name),
                 spec: entry.spec.clone(),
                 token: entry.token.clone(),
                 permits: self.permits.clone(),
@@ -386,17 +386,17 @@ impl Inner {
                 open_attempt: Rc::clone(&entry.open_attempt),
             }
         };
-        self.publish(Event::unstamped(EventKind::TaskAdded).with_task(Arc::clone(&name)));
-        let end = EndNotice { inner: Rc::clone(self), name: Arc::clone(&name), incarnation };
+        self.publish(Event::unstamped(EventKind::TaskAdded).with_task(Arc::clone(name)));
+        let end = EndNotice { inner: Rc::clone(self), name: Arc::clone(name), incarnation };
         let job = self.hub.rt.spawn(
             Role::Actor,
-            &name,
+            name,
             Box::pin(async move {
                 let _end = end;
                 actor::run(&actor).await;
             }),
         );
-        self.registry.borrow_mut().spawned(&name, job);
+        self.registry.borrow_mut().spawned(name, job);
     }
 
     fn finish(&self, name: &Arc<str>, incarnation: Incarnation) {

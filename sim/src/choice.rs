@@ -137,6 +137,7 @@ impl std::fmt::Display for Misfit {
 
 /// Where choices come from.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one per world, and the large one is the usual one
 pub enum Source {
     /// A strategy draws them.
     Drawn(Strategy, Numbers),

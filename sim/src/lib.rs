@@ -2,9 +2,12 @@
 //!
 //! One picture: case → world → trace → verdict. See `docs/architecture.md`.
 
+pub mod case;
 pub mod choice;
+pub mod oracle;
 pub mod rng;
 pub mod scenario;
 pub mod schedule;
+pub mod search;
 pub mod trace;
 pub mod world;

@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(words, GOLDEN);
     }
 
-    const GOLDEN: [u32; 4] = [0, 0, 0, 0];
+    const GOLDEN: [u32; 4] = [3_961_433_654, 2_600_688_459, 3_893_714_702, 3_091_501_491];
 
     #[test]
     fn bounded_numbers_stay_below_their_bound_and_reach_it() {

@@ -13,17 +13,18 @@ use futures::future::{FutureExt, LocalBoxFuture, pending, select};
 use simvisor::bus::RecvError;
 use simvisor::sync::Latch;
 use simvisor::{
-    BackoffPolicy, CancellationToken, Event, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe, Supervisor,
-    SupervisorBuilder, SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
+    BackoffPolicy, CancellationToken, Event, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe,
+    Supervisor, SupervisorBuilder, SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
 };
 
 use super::{
-    Action, Behaviour, Ending, Mode, OnCancel, ReceiverDecl, Restart, Scenario, Span, Step, SubscriberDecl, TaskDecl,
+    Action, Behaviour, Ending, Mode, OnCancel, ReceiverDecl, Restart, Scenario, Span, Step, SubscriberDecl,
+    TaskDecl,
 };
 use crate::choice::Source;
 use crate::trace::{
-    self, Answer, BackoffNote, BodyEnd, Call, ConfigNote, EndNote, EventNote, HandlerEnd, Header, Jitter, Record, Sink,
-    SpecNote, Text, Texts, Waiter, What,
+    self, Answer, BackoffNote, BodyEnd, Call, ConfigNote, EndNote, EventNote, HandlerEnd, Header, Jitter,
+    Record, Sink, SpecNote, Text, Texts, Waiter, What,
 };
 use crate::world::{End, Engine, Finished, Handle, LaneKind, Limits, Stuck};
 
@@ -226,7 +227,8 @@ impl Stage {
         let call = |call| self.record(What::Call { op, call });
         let answer = match action {
             Action::Add(key) => {
-                let decl = self.decls.iter().find(|decl| decl.decl.key() == key).expect("scenarios are checked");
+                let decl =
+                    self.decls.iter().find(|decl| decl.decl.key() == key).expect("scenarios are checked");
                 call(Call::Add(self.note(decl)));
                 self.answer(supervisor.add_task(self.spec(decl)))
             }
@@ -291,9 +293,7 @@ impl Stage {
             .with_restart(match decl.decl.restart {
                 Restart::Never => RestartPolicy::Never,
                 Restart::OnFailure => RestartPolicy::OnFailure,
-                Restart::Always { every } => {
-                    RestartPolicy::Always { interval: every.map(Span::duration) }
-                }
+                Restart::Always { every } => RestartPolicy::Always { interval: every.map(Span::duration) },
             })
             .with_backoff(BackoffPolicy {
                 first: decl.decl.backoff.first.duration(),
@@ -320,9 +320,7 @@ impl Stage {
             restart: match decl.decl.restart {
                 Restart::Never => trace::Restart::Never,
                 Restart::OnFailure => trace::Restart::OnFailure,
-                Restart::Always { every } => {
-                    trace::Restart::Always { interval_ns: every.map(Span::ns) }
-                }
+                Restart::Always { every } => trace::Restart::Always { interval_ns: every.map(Span::ns) },
             },
             backoff: BackoffNote {
                 first_ns: backoff.first.ns(),

@@ -5,8 +5,8 @@
 //! is always on conceals: a removal or a shutdown repairs what a lost event broke.
 
 use super::{
-    Action, Backoff, Behaviour, Config, Ending, Jitter, Mode, OnCancel, Operation, ReceiverDecl, Restart, Scenario, Span,
-    Step, SubscriberDecl, TaskDecl,
+    Action, Backoff, Behaviour, Config, Ending, Jitter, Mode, OnCancel, Operation, ReceiverDecl, Restart,
+    Scenario, Span, Step, SubscriberDecl, TaskDecl,
 };
 use crate::rng::{Numbers, Stream};
 
@@ -281,7 +281,8 @@ impl Generator {
             3..=5 if self.swarm.failures => Ending::Fail,
             _ => Ending::Ok,
         };
-        let then = if restart == Restart::OnFailure && then == Ending::Ok && self.swarm.failures && self.on(8) {
+        let then = if restart == Restart::OnFailure && then == Ending::Ok && self.swarm.failures && self.on(8)
+        {
             Ending::Fail // otherwise most such tasks would end with their first attempt
         } else {
             then

@@ -2,6 +2,7 @@
 //! generator can draw.
 
 mod drive;
+mod factor;
 mod generate;
 mod span;
 mod toml_file;
@@ -9,6 +10,7 @@ mod toml_file;
 pub use drive::drive;
 pub use generate::generate;
 pub use span::Span;
+pub(crate) use toml_file::nearest;
 pub use toml_file::{ScenarioError, from_toml, to_toml};
 
 use serde::{Deserialize, Serialize};
@@ -142,6 +144,7 @@ pub struct Backoff {
     /// Longest delay. Default 30 s.
     pub max: Span,
     /// Growth per failure in a row. Default 1.
+    #[serde(with = "factor")]
     pub factor: f64,
     /// Spread. Default none.
     pub jitter: Jitter,

@@ -68,11 +68,12 @@ impl<'de> Deserialize<'de> for Span {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
-                let span = humantime::parse_duration(text)
-                    .map_err(|error| E::custom(format!("`{text}` is no span of time ({error}); write it like \"100ms\"")))?;
-                u64::try_from(span.as_nanos())
-                    .map(Span)
-                    .map_err(|_| E::custom(format!("`{text}` is longer than 584 years, which no clock here reaches")))
+                let span = humantime::parse_duration(text).map_err(|error| {
+                    E::custom(format!("`{text}` is no span of time ({error}); write it like \"100ms\""))
+                })?;
+                u64::try_from(span.as_nanos()).map(Span).map_err(|_| {
+                    E::custom(format!("`{text}` is longer than 584 years, which no clock here reaches"))
+                })
             }
         }
 

@@ -65,7 +65,9 @@ impl Scenario {
         let fail = |text: String| Err(ScenarioError(text));
         let parts = [self.tasks.len(), self.subscribers.len(), self.receivers.len(), self.operations.len()];
         if let Some(parts) = parts.into_iter().find(|&parts| parts > PARTS_MAX) {
-            return fail(format!("{parts} entries of one kind are more than the {PARTS_MAX} that a scenario may have"));
+            return fail(format!(
+                "{parts} entries of one kind are more than the {PARTS_MAX} that a scenario may have"
+            ));
         }
         let mut keys = BTreeSet::new();
         for task in &self.tasks {
@@ -84,18 +86,22 @@ impl Scenario {
             ("receivers", self.receivers.iter().map(|decl| &decl.name).collect()),
         ] {
             let mut seen = BTreeSet::new();
-            if let Some(name) = names.into_iter().find(|name| !seen.insert(name.as_str()) || name.is_empty()) {
+            if let Some(name) = names.into_iter().find(|name| !seen.insert(name.as_str()) || name.is_empty())
+            {
                 return fail(format!("{kind} need names of their own; `{name}` is empty or comes twice"));
             }
         }
         if self.mode == Mode::Serve && self.tasks.iter().any(|task| task.start) {
-            return fail("`serve` starts with no tasks: use `mode = \"run\"`, or add them by operations".to_owned());
+            return fail(
+                "`serve` starts with no tasks: use `mode = \"run\"`, or add them by operations".to_owned(),
+            );
         }
         for (number, operation) in (1..).zip(&self.operations) {
             if let Action::Add(key) = &operation.action
                 && !keys.contains(key.as_str())
             {
-                let near = keys.iter().max_by_key(|known| (strsim::jaro_winkler(key, known) * 1_000.0) as u32);
+                let near =
+                    keys.iter().max_by_key(|known| (strsim::jaro_winkler(key, known) * 1_000.0) as u32);
                 let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 return fail(format!("operation {number} adds `{key}`, but no task has this key{hint}"));
             }
@@ -131,13 +137,17 @@ mod tests {
     #[test]
     fn an_unknown_operation_is_refused_with_the_nearest_name() {
         let error = error_of("[[operation]]\nat = \"1ms\"\ndo = { remov = \"web\" }\n");
-        assert!(error.contains("unknown variant `remov`") && error.contains("did you mean `remove`?"), "{error}");
+        assert!(
+            error.contains("unknown variant `remov`") && error.contains("did you mean `remove`?"),
+            "{error}"
+        );
         assert!(error.starts_with("line 3"), "{error}");
     }
 
     #[test]
     fn an_operation_on_an_unknown_task_names_the_nearest() {
-        let error = error_of("[[task]]\nname = \"web\"\n[[operation]]\nat = \"1ms\"\ndo = { add = \"wbe\" }\n");
+        let error =
+            error_of("[[task]]\nname = \"web\"\n[[operation]]\nat = \"1ms\"\ndo = { add = \"wbe\" }\n");
         assert_eq!(error, "operation 1 adds `wbe`, but no task has this key; did you mean `web`?");
     }
 

@@ -50,7 +50,10 @@ impl Core {
             timers: RefCell::default(),
             held: RefCell::default(),
             lanes: RefCell::default(),
-            chooser: RefCell::new(Chooser::new(Source::Replayed(Vec::new(), crate::choice::Fit::Lenient), Vec::new())),
+            chooser: RefCell::new(Chooser::new(
+                Source::Replayed(Vec::new(), crate::choice::Fit::Lenient),
+                Vec::new(),
+            )),
         };
         Rc::new(core)
     }

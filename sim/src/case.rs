@@ -1,0 +1,222 @@
+//! Case files: one JSON document with all that a run needs, where it came from and what it showed.
+
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+
+use crate::choice::{Choice, Site, Tape};
+use crate::scenario::{Scenario, ScenarioError};
+
+/// Format name of a case file.
+pub const FORMAT: &str = "simvisor-case";
+
+/// Version of the case format.
+pub const VERSION: u32 = 1;
+
+/// Most bytes that a case or scenario file may have.
+pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A run to be repeated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// [`FORMAT`].
+    pub format: String,
+    /// [`VERSION`].
+    pub version: u32,
+    /// Where it came from.
+    pub origin: Origin,
+    /// What it showed.
+    pub shown: Shown,
+    /// Everything about the run that is not a choice.
+    pub scenario: Scenario,
+    /// The choices, each as `[site, arity, value]`. Past the end every choice is zero.
+    #[serde(serialize_with = "write_tape", deserialize_with = "read_tape")]
+    pub tape: Tape,
+}
+
+/// Where a case came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// Version of simvisor that made it.
+    pub simvisor: String,
+    /// The seed that wrote scenario and tape, if a seed did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// The strategy that drew the tape.
+    pub strategy: String,
+}
+
+/// What a case showed when it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    /// How the world ended.
+    pub verdict: String,
+    /// The rule that was broken, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// In words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Hash of the trace, as `0x…`; absent where the run did not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_hash: Option<String>,
+}
+
+/// Why a case file cannot be read. The text names what was expected.
+#[derive(Debug, Error)]
+pub enum CaseError {
+    /// The file cannot be read at all.
+    #[error("{path}: {why}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// It is no JSON, or not this shape.
+    #[error("{path}: {why}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Where and why.
+        why: String,
+    },
+    /// It is another format's file.
+    #[error("{path}: this is no case file: `format` is {found}, expected \"{FORMAT}\"")]
+    Foreign {
+        /// The file.
+        path: String,
+        /// What it says it is.
+        found: String,
+    },
+    /// It was made by a later version.
+    #[error(
+        "{path}: case format version {found} is newer than version {VERSION}, which this simvisor reads; update simvisor"
+    )]
+    Future {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: u64,
+    },
+    /// Its scenario makes no sense.
+    #[error("{path}: {why}")]
+    Scenario {
+        /// The file.
+        path: String,
+        /// Why.
+        why: ScenarioError,
+    },
+}
+
+impl Case {
+    /// Reads and checks a case file.
+    ///
+    /// # Errors
+    /// Names the file, the place in it and what was expected.
+    pub fn read(path: &Path) -> Result<Self, CaseError> {
+        Self::parse(&path.display().to_string(), &read_text(path)?)
+    }
+
+    /// Reads a case from its text; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Case::read`].
+    pub fn parse(path: &str, text: &str) -> Result<Self, CaseError> {
+        let path = path.to_owned();
+        let malformed = |why: String| CaseError::Malformed { path: path.clone(), why };
+        if text.trim().is_empty() {
+            return Err(malformed("the file is empty; expected a case file (one JSON object)".to_owned()));
+        }
+        // Format and version first: what follows may have another shape.
+        let head: Head = serde_json::from_str(text).map_err(|error| malformed(explain(&error)))?;
+        match &head.format {
+            Some(serde_json::Value::String(format)) if format == FORMAT => {}
+            Some(other) => return Err(CaseError::Foreign { path, found: other.to_string() }),
+            None => return Err(CaseError::Foreign { path, found: "missing".to_owned() }),
+        }
+        match head.version.as_ref().and_then(serde_json::Value::as_u64) {
+            Some(version) if version > u64::from(VERSION) => {
+                return Err(CaseError::Future { path, found: version });
+            }
+            Some(version) if version == u64::from(VERSION) => {}
+            _ => return Err(malformed(format!("`version` must be a number from 1 to {VERSION}"))),
+        }
+        let case: Self = serde_json::from_str(text).map_err(|error| malformed(explain(&error)))?;
+        case.scenario.check().map_err(|why| CaseError::Scenario { path, why })?;
+        Ok(case)
+    }
+
+    /// The case as it is written to a file.
+    ///
+    /// # Errors
+    /// If a number does not fit JSON.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+#[derive(Deserialize)]
+struct Head {
+    format: Option<serde_json::Value>,
+    version: Option<serde_json::Value>,
+}
+
+/// serde's message, which names line and column, with the nearest known name or a word on truncation.
+fn explain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if error.is_eof() {
+        return format!("the file is truncated: {text}");
+    }
+    let hint = crate::scenario::nearest(&text);
+    format!("{text}{hint}")
+}
+
+/// The text of a file of bounded size.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn read_text(path: &Path) -> Result<String, CaseError> {
+    let shown = path.display().to_string();
+    let unreadable = |why: String| CaseError::Unreadable { path: shown.clone(), why };
+    let meta = std::fs::metadata(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+    if meta.is_dir() {
+        return Err(unreadable("is a directory, expected a file".to_owned()));
+    }
+    if meta.len() > FILE_BYTES_MAX {
+        let size = meta.len();
+        return Err(unreadable(format!("has {size} bytes, more than the {FILE_BYTES_MAX} that are read")));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        unreadable(format!(
+            "is no text (byte {at} is not UTF-8); expected a case (JSON) or a scenario (TOML)"
+        ))
+    })
+}
+
+fn write_tape<S: Serializer>(tape: &Tape, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(tape.iter().map(|choice| (choice.site.name(), choice.arity, choice.value)))
+}
+
+fn read_tape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tape, D::Error> {
+    let entries: Vec<(String, u32, u32)> = Vec::deserialize(deserializer)?;
+    let choice = |(number, (site, arity, value)): (usize, (String, u32, u32))| {
+        let site = Site::from_name(&site).ok_or_else(|| {
+            de::Error::custom(format!("choice {number} of the tape is at an unknown site `{site}`"))
+        })?;
+        if value >= arity {
+            let text = format!(
+                "choice {number} of the tape has value {value} of {arity}; values are below the arity"
+            );
+            return Err(de::Error::custom(text));
+        }
+        Ok(Choice { site, arity, value })
+    };
+    entries.into_iter().enumerate().map(choice).collect()
+}

@@ -1,0 +1,289 @@
+//! One run, judged: case → world → trace → verdict.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::case::{Case, FORMAT, Origin, Shown, VERSION};
+use crate::choice::{Fit, Misfit, Source, Tape};
+use crate::oracle::Rules;
+use crate::rng::{Numbers, Stream};
+use crate::scenario::{Scenario, drive, generate};
+use crate::schedule::StrategyKind;
+use crate::trace::{EndNote, Header, Record, Sink, Texts, TraceHash, Waiter, What};
+use crate::world::{Engine, Limits};
+
+/// How a world ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Everything came to its end.
+    Done,
+    /// Time could not advance.
+    Livelock,
+    /// Nothing could run.
+    Deadlock,
+    /// A limit on turns or virtual time was reached.
+    Limit,
+}
+
+impl Verdict {
+    /// All verdicts.
+    pub const ALL: [Self; 4] = [Self::Done, Self::Livelock, Self::Deadlock, Self::Limit];
+
+    /// The verdict as a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Livelock => "livelock",
+            Self::Deadlock => "deadlock",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// A broken rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule's id.
+    pub rule: &'static str,
+    /// What happened.
+    pub message: String,
+    /// When, in nanoseconds of virtual time.
+    pub at_ns: u64,
+}
+
+/// A run and what the judges say of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// How the world ended.
+    pub verdict: Verdict,
+    /// Why it ended so, where that needs words: who waits for what since when.
+    pub detail: Option<String>,
+    /// Broken rules, the first first.
+    pub findings: Vec<Finding>,
+    /// Hash of the trace.
+    pub trace_hash: u64,
+    /// Events that were published.
+    pub events: u64,
+    /// Records in the trace.
+    pub records: u64,
+    /// The choices that were made.
+    pub tape: Tape,
+    /// Where a strict replay left its tape.
+    pub misfit: Option<Misfit>,
+    /// A waker was used where no replay could repeat it.
+    pub stray_wake: bool,
+    /// Virtual time at the end, in nanoseconds.
+    pub time_ns: u64,
+    /// Turns of the executor.
+    pub turns: u64,
+}
+
+/// A run that can be repeated: scenario and result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseRun {
+    /// What was run.
+    pub scenario: Scenario,
+    /// What came of it.
+    pub judged: Judged,
+}
+
+impl CaseRun {
+    /// The run as a case.
+    #[must_use]
+    pub fn into_case(self, seed: Option<u64>, strategy: &str) -> Case {
+        let finding = self.judged.findings.first();
+        Case {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            origin: Origin {
+                simvisor: env!("CARGO_PKG_VERSION").to_owned(),
+                seed,
+                strategy: strategy.to_owned(),
+            },
+            shown: Shown {
+                verdict: self.judged.verdict.name().to_owned(),
+                rule: finding.map(|finding| finding.rule.to_owned()),
+                message: finding.map(|finding| finding.message.clone()),
+                trace_hash: Some(format!("{:#018x}", self.judged.trace_hash)),
+            },
+            scenario: self.scenario,
+            tape: self.judged.tape,
+        }
+    }
+}
+
+/// Everything that reads the trace of a run as it is made.
+#[derive(Debug, Default)]
+struct Judges {
+    hash: TraceHash,
+    rules: Rules,
+    events: u64,
+    records: u64,
+    end: Option<Verdict>,
+    detail: Option<String>,
+}
+
+impl Sink for Judges {
+    fn begin(&mut self, header: &Header, texts: &Texts) {
+        self.hash.begin(header, texts);
+        self.rules.begin(header, texts);
+        self.events = 0;
+        self.records = 0;
+        self.end = None;
+        self.detail = None;
+    }
+
+    fn record(&mut self, record: &Record, texts: &Texts) {
+        self.hash.record(record, texts);
+        self.rules.record(record, texts);
+        self.records += 1;
+        match &record.what {
+            What::Event(_) => self.events += 1,
+            What::End(end) => {
+                let (verdict, detail) = explain_end(end, texts);
+                self.end = Some(verdict);
+                self.detail = detail;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The verdict of an end, and who waits for what since when.
+fn explain_end(end: &EndNote, texts: &Texts) -> (Verdict, Option<String>) {
+    let list = |waiters: &[Waiter], verb: &str| {
+        let each = waiters.iter().map(|waiter| {
+            let since = humantime::format_duration(std::time::Duration::from_nanos(waiter.since_ns));
+            format!("{} {verb} {} (since {since})", texts.get(waiter.who), texts.get(waiter.what))
+        });
+        each.collect::<Vec<_>>().join("; ")
+    };
+    match end {
+        EndNote::Done => (Verdict::Done, None),
+        EndNote::Livelock(waiters) => (
+            Verdict::Livelock,
+            Some(format!("time cannot advance: {}", list(waiters, "keeps running, last for"))),
+        ),
+        EndNote::Deadlock(waiters) => {
+            (Verdict::Deadlock, Some(format!("nothing can run: {}", list(waiters, "waits for"))))
+        }
+        EndNote::Limit(text) => (Verdict::Limit, Some(format!("given up after {}", texts.get(*text)))),
+    }
+}
+
+/// Runs and judges worlds, one after the other, on one thread.
+#[derive(Debug)]
+pub struct Runner {
+    engine: Engine,
+    texts: Rc<RefCell<Texts>>,
+    judges: Rc<RefCell<Judges>>,
+    limits: Limits,
+}
+
+impl Default for Runner {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+impl Runner {
+    /// A runner with these limits.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { engine: Engine::new(), texts: Rc::default(), judges: Rc::default(), limits }
+    }
+
+    /// The run of a seed.
+    pub fn seed(&mut self, seed: u64, strategy: StrategyKind) -> CaseRun {
+        let scenario = generate(seed);
+        let judged = self.judge(&scenario, seeded(seed, strategy));
+        CaseRun { scenario, judged }
+    }
+
+    /// Runs a scenario on choices of `source` and judges it.
+    pub fn judge(&mut self, scenario: &Scenario, source: Source) -> Judged {
+        let judges: Rc<RefCell<dyn Sink>> = Rc::clone(&self.judges) as _;
+        self.run(scenario, source, &judges)
+    }
+
+    /// As [`Runner::judge`]; `sink` sees the trace as well.
+    pub fn watch(&mut self, scenario: &Scenario, source: Source, sink: Rc<RefCell<dyn Sink>>) -> Judged {
+        let both: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Both(Rc::clone(&self.judges), sink)));
+        self.run(scenario, source, &both)
+    }
+
+    fn run(&mut self, scenario: &Scenario, source: Source, sink: &Rc<RefCell<dyn Sink>>) -> Judged {
+        let finished = drive(&mut self.engine, scenario, source, &self.limits, &self.texts, sink);
+        let mut judges = self.judges.borrow_mut();
+        let verdict = judges.end.expect("a world records its end");
+        let mut findings: Vec<_> = judges
+            .rules
+            .violations()
+            .iter()
+            .map(|violation| Finding {
+                rule: violation.rule,
+                message: violation.message.clone(),
+                at_ns: violation.at_ns,
+            })
+            .collect();
+        if verdict == Verdict::Livelock && !scenario.may_spin() {
+            let why = judges.detail.clone().unwrap_or_default();
+            let message = format!("livelock, though every restart in this scenario takes time; {why}");
+            findings.push(Finding { rule: "R6", message, at_ns: finished.time_ns });
+        }
+        Judged {
+            verdict,
+            detail: judges.detail.take(),
+            findings,
+            trace_hash: judges.hash.digest(),
+            events: judges.events,
+            records: judges.records,
+            tape: finished.tape,
+            misfit: finished.misfit,
+            stray_wake: finished.stray_wake,
+            time_ns: finished.time_ns,
+            turns: finished.turns,
+        }
+    }
+
+    /// How often each rule was put to the test in the last run, in the order of [`crate::oracle::RULES`].
+    pub fn add_witnesses(&self, sums: &mut [u64]) {
+        for (sum, count) in sums.iter_mut().zip(self.judges.borrow().rules.witnesses()) {
+            *sum += count;
+        }
+    }
+
+    /// Gives the memory of a tape back.
+    pub fn recycle(&mut self, tape: Tape) {
+        self.engine.recycle(tape);
+    }
+}
+
+/// The choices of a seed.
+#[must_use]
+pub fn seeded(seed: u64, strategy: StrategyKind) -> Source {
+    let mut numbers = Numbers::new(seed, Stream::Schedule);
+    let strategy = strategy.prepare(&mut numbers);
+    Source::Drawn(strategy, numbers)
+}
+
+/// The choices of a tape.
+#[must_use]
+pub fn replayed(tape: Tape, fit: Fit) -> Source {
+    Source::Replayed(tape, fit)
+}
+
+struct Both(Rc<RefCell<Judges>>, Rc<RefCell<dyn Sink>>);
+
+impl Sink for Both {
+    fn begin(&mut self, header: &Header, texts: &Texts) {
+        self.0.borrow_mut().begin(header, texts);
+        self.1.borrow_mut().begin(header, texts);
+    }
+
+    fn record(&mut self, record: &Record, texts: &Texts) {
+        self.0.borrow_mut().record(record, texts);
+        self.1.borrow_mut().record(record, texts);
+    }
+}
