@@ -36,7 +36,7 @@ impl Page {
         self.paper().attempt(|out| out.write_fmt(text));
     }
 
-    fn new(out: impl Write + Send + 'static) -> Self {
+    pub(crate) fn new(out: impl Write + Send + 'static) -> Self {
         Self { shared: Arc::new(Mutex::new(Paper { out: Box::new(out), error: None })) }
     }
 

@@ -80,3 +80,35 @@ fn violation(page: &Page, rule: &str, message: &str, at_ns: Option<u64>) {
     line(page, "found", &format!("{BAD}{rule}{BAD:#}{at}: {message}"));
     line(page, "", &format!("{DIM}{}{DIM:#}", sentence(rule)));
 }
+
+#[cfg(test)]
+mod tests {
+    use simvisor_sim::scenario::generate;
+    use simvisor_sim::schedule::StrategyKind;
+    use simvisor_sim::search::{Runner, seeded};
+
+    use super::*;
+
+    fn nowhere() -> Page {
+        Page::new(std::io::sink())
+    }
+
+    #[test]
+    fn a_run_that_panics_or_hangs_is_a_violation() {
+        for rule in [PANIC, HANG] {
+            let broken = Broken { rule, message: "ouch".to_owned() };
+            assert_eq!(conclude(&nowhere(), &Err(broken)), Exit::Violation);
+        }
+    }
+
+    #[test]
+    fn findings_and_stray_wakers_reach_the_exit_code() {
+        let clean = Runner::default().judge(&generate(7), seeded(7, StrategyKind::Random));
+        assert_eq!(conclude(&nowhere(), &Ok(clean.clone())), Exit::Clean);
+        let finding = Finding { rule: CANARY, message: String::new(), at_ns: 0 };
+        let found = Judged { findings: vec![finding], ..clean.clone() };
+        assert_eq!(conclude(&nowhere(), &Ok(found)), Exit::Violation);
+        let stray = Judged { stray_wake: true, ..clean };
+        assert_eq!(conclude(&nowhere(), &Ok(stray)), Exit::EngineFault);
+    }
+}

@@ -120,7 +120,7 @@ mod stand_in {
         fn begin(&mut self, _header: &Header, _texts: &Texts) {}
 
         fn record(&mut self, record: &Record, texts: &Texts) {
-            let at = humantime::format_duration(Duration::from_nanos(record.at_ns));
+            let at = humantime::format_duration(Duration::from_nanos(record.at_ns)).to_string();
             let _ = match &record.what {
                 What::Event(event) => {
                     let task = event.task.map_or("", |task| texts.get(task));
