@@ -23,15 +23,7 @@ enum Outcome {
     Unknown,
 }
 
-pub(super) fn starting(
-    state: &mut State,
-    index: usize,
-    event: &EventNote,
-    now: &Now<'_>,
-    run: &Run,
-    report: &mut Report,
-) {
-    let waiter = if state.max_concurrent > 0 { state.first_waiter() } else { None };
+pub(super) fn starting(state: &mut State, index: usize, event: &EventNote, now: &Now<'_>, report: &mut Report) {
     let slow_removals = state.slow_removals_beside(index) > 0;
     let task = &mut state.tasks[index];
     let name = now.texts.get(task.name);
@@ -115,13 +107,11 @@ pub(super) fn starting(
                 format!("with attempt {attempt} of `{name}` {open} attempts are open, of {limit} at once"),
             );
         }
-        if let Some((waiter, due_ns)) = waiter
-            && waiter != index
-            && due_ns < task.due_ns.0
-        {
-            let other = now.texts.get(state.tasks[waiter].name);
-            report
-                .breaks(Rule::A6, format!("`{name}` got a permit before `{other}`, which had waited longer"));
+        // Who got a permit may begin before another who got one earlier in this instant; so this is looked at when
+        // the instant is over.
+        let due_ns = task.due_ns.0;
+        if state.latest_due.is_none_or(|(latest_ns, _)| latest_ns < due_ns) {
+            state.latest_due = Some((due_ns, index));
         }
     }
     let task = &mut state.tasks[index];
@@ -134,7 +124,6 @@ pub(super) fn starting(
     task.timed_out = false;
     task.slept = false;
     state.open += 1;
-    let _ = run;
 }
 
 pub(super) fn ended(

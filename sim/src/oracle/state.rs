@@ -204,6 +204,8 @@ pub(super) struct State {
     dues: BinaryHeap<Reverse<Due>>,
     /// Attempts that are due and have no permit, the longest waiting first.
     waiters: VecDeque<Due>,
+    /// Of the attempts that began in this instant under a limit, the one that had been due for the shortest time.
+    pub(super) latest_due: Option<(u64, usize)>,
     pub(super) ops: Vec<Op>,
     pub(super) calls_seen: bool,
 }
@@ -224,6 +226,7 @@ impl State {
         self.debts.clear();
         self.dues.clear();
         self.waiters.clear();
+        self.latest_due = None;
         self.ops.clear();
         self.calls_seen = false;
     }
@@ -265,7 +268,7 @@ impl State {
     }
 
     /// The longest waiting attempt that is due and has not begun, with the end of the span in which it became due.
-    pub(super) fn first_waiter(&mut self) -> Option<(usize, u64)> {
+    fn first_waiter(&mut self) -> Option<(usize, u64)> {
         while let Some(due) = self.waiters.front() {
             if self.still_waits(due) {
                 return Some((due.task as usize, due.at_ns));
@@ -321,7 +324,7 @@ impl State {
                     return;
                 }
                 match kind {
-                    EventKind::TaskStarting => attempts::starting(self, task, event, now, run, report),
+                    EventKind::TaskStarting => attempts::starting(self, task, event, now, report),
                     EventKind::TaskStopped | EventKind::TaskFailed => {
                         attempts::ended(self, task, event, now, run, report);
                     }
@@ -505,14 +508,23 @@ impl State {
                 format!("attempt {next} of `{name}` was due at {} ns and did not start", due.at_ns),
             );
         }
-        if self.max_concurrent > 0
-            && self.open < self.max_concurrent
-            && let Some((task, _)) = self.first_waiter()
+        let latest = self.latest_due.take();
+        if self.max_concurrent == 0 {
+            return;
+        }
+        let Some((waiter, waits_since_ns)) = self.first_waiter() else { return };
+        let (open, limit) = (self.open, self.max_concurrent);
+        let name = texts.get(self.tasks[waiter].name);
+        if let Some((due_ns, task)) = latest
+            && waits_since_ns < due_ns
         {
-            let (open, limit) = (self.open, self.max_concurrent);
-            let task = &mut self.tasks[task];
-            task.follow = Follow::Unknown;
-            let (name, next) = (texts.get(task.name), task.attempt + 1);
+            let other = texts.get(self.tasks[task].name);
+            report.breaks(Rule::A6, format!("`{other}` got a permit before `{name}`, which had waited longer"));
+        }
+        if open < limit {
+            let task = &mut self.tasks[waiter];
+            task.follow = Follow::Unknown; // one report is enough
+            let next = task.attempt + 1;
             report.breaks(
                 Rule::A6,
                 format!("attempt {next} of `{name}` was due and did not start, though only {open} of {limit} attempts were open"),
