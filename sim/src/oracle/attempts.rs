@@ -23,7 +23,13 @@ enum Outcome {
     Unknown,
 }
 
-pub(super) fn starting(state: &mut State, index: usize, event: &EventNote, now: &Now<'_>, report: &mut Report) {
+pub(super) fn starting(
+    state: &mut State,
+    index: usize,
+    event: &EventNote,
+    now: &Now<'_>,
+    report: &mut Report,
+) {
     let slow_removals = state.slow_removals_beside(index) > 0;
     let task = &mut state.tasks[index];
     let name = now.texts.get(task.name);

@@ -519,7 +519,8 @@ impl State {
             && waits_since_ns < due_ns
         {
             let other = texts.get(self.tasks[task].name);
-            report.breaks(Rule::A6, format!("`{other}` got a permit before `{name}`, which had waited longer"));
+            report
+                .breaks(Rule::A6, format!("`{other}` got a permit before `{name}`, which had waited longer"));
         }
         if open < limit {
             let task = &mut self.tasks[waiter];

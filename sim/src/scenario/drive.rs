@@ -438,7 +438,7 @@ struct Body {
 }
 
 /// How long a body runs once calm has come.
-const CALM_RUN_NS: u64 = 1_000_000;
+const CALM_RUN_NS: u64 = 100_000;
 
 impl Body {
     async fn play(mut self, step: Step) -> Result<(), TaskError> {
