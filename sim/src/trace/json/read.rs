@@ -354,8 +354,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::trace::JsonLines;
     use crate::trace::json::samples;
+    use crate::trace::{JsonLines, TraceHash};
 
     const HEADER: &str = r#"{"format":"simvisor-trace","version":1,"runtime":"r","config":{"grace_ns":1,"max_concurrent":0,"bus_capacity":2,"timer_late_ns":0}}"#;
     const END: &str = r#"{"at_ns":9,"end":"done"}"#;
@@ -643,6 +643,9 @@ mod tests {
             TraceReader::open("seed", &bytes[..]).expect("a header").feed(&mut again).expect("a trace");
             let again = again.finish().expect("memory does not fail");
             assert!(again == bytes, "seed {seed} was written otherwise after it was read");
+            let mut hash = TraceHash::new();
+            TraceReader::open("seed", &bytes[..]).expect("a header").feed(&mut hash).expect("a trace");
+            assert_eq!(hash.digest(), judged.trace_hash, "seed {seed} has another hash after it was read");
             let newlines = again.iter().filter(|&&byte| byte == b'\n').count();
             assert_eq!(newlines as u64, judged.records + 1);
         }
