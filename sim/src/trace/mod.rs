@@ -4,9 +4,13 @@
 //! Records are fed to [`Sink`]s as the run goes, so that judging and hashing need no stored trace.
 
 mod hash;
+pub(crate) mod json;
 mod text;
 
 pub use hash::TraceHash;
+pub use json::{
+    JsonLines, LINE_BYTES_MAX, TEXT_BYTES_MAX, TEXTS_MAX, TraceError, TraceReader, header_line, record_line,
+};
 pub use text::{Text, Texts};
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +37,7 @@ pub struct Header {
 
 /// Limits and periods of a supervisor, as rules need them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConfigNote {
     /// Grace of a shutdown, in nanoseconds.
     pub grace_ns: u64,
