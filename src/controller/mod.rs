@@ -211,9 +211,10 @@ impl Controller {
         }
     }
 
-    /// Whether nothing is queued, running in a slot, or asking to be queued ([D1]).
+    /// Whether, once nothing is registered, nothing is queued or asking to be queued ([D1]). A slot in use needs no
+    /// look: its task is registered, or the end of it is in the inbox.
     pub(crate) fn is_idle(&self) -> bool {
-        self.submitting.get() == 0 && self.inbox.is_empty() && self.slots.borrow().is_empty()
+        self.submitting.get() == 0 && self.inbox.is_empty()
     }
 
     /// An incarnation was removed. The loop hears of it if a slot started it.
