@@ -1,5 +1,6 @@
 //! Case files: one JSON document with all that a run needs, where it came from and what it showed.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -42,7 +43,7 @@ pub struct Case {
 pub struct Origin {
     /// Version of simvisor that made it.
     pub simvisor: String,
-    /// The seed that wrote scenario and tape, if a seed did.
+    /// The seed that drew the tape, and wrote the scenario unless that came from a file; `None` if no seed did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// The strategy that drew the tape.
@@ -114,6 +115,29 @@ pub enum CaseError {
 }
 
 impl Case {
+    /// A case of a run that did not end (`verdict` is `panic` or `hang`), and so has no tape: its choices are drawn
+    /// anew from the seed.
+    #[must_use]
+    pub fn unfinished(scenario: Scenario, seed: u64, strategy: &str, verdict: &str, message: &str) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            origin: Origin {
+                simvisor: env!("CARGO_PKG_VERSION").to_owned(),
+                seed: Some(seed),
+                strategy: strategy.to_owned(),
+            },
+            shown: Shown {
+                verdict: verdict.to_owned(),
+                rule: None,
+                message: Some(message.to_owned()),
+                trace_hash: None,
+            },
+            scenario,
+            tape: Tape::new(),
+        }
+    }
+
     /// Reads and checks a case file.
     ///
     /// # Errors
@@ -183,15 +207,17 @@ fn explain(error: &serde_json::Error) -> String {
 pub fn read_text(path: &Path) -> Result<String, CaseError> {
     let shown = path.display().to_string();
     let unreadable = |why: String| CaseError::Unreadable { path: shown.clone(), why };
-    let meta = std::fs::metadata(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
-    if meta.is_dir() {
+    let failed = |error: std::io::Error| unreadable(format!("cannot be read: {error}"));
+    let file = std::fs::File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
         return Err(unreadable("is a directory, expected a file".to_owned()));
     }
-    if meta.len() > FILE_BYTES_MAX {
-        let size = meta.len();
-        return Err(unreadable(format!("has {size} bytes, more than the {FILE_BYTES_MAX} that are read")));
+    let mut bytes = Vec::new();
+    // What is no regular file does not tell its size beforehand.
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(unreadable(format!("has more than the {FILE_BYTES_MAX} bytes that are read")));
     }
-    let bytes = std::fs::read(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         unreadable(format!(

@@ -28,6 +28,15 @@ pub enum StrategyKind {
 }
 
 impl StrategyKind {
+    /// All strategies.
+    pub const ALL: [Self; 2] = [Self::Fifo, Self::Random];
+
+    /// The strategy of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The name on the command line and in case files.
     #[must_use]
     pub fn name(self) -> &'static str {

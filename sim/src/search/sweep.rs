@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::judge::{Finding, Judged, Runner, Verdict};
-use crate::case::{Case, FORMAT, Origin, Shown, VERSION};
+use crate::case::Case;
 use crate::oracle::RULES;
 use crate::scenario::generate;
 use crate::schedule::StrategyKind;
@@ -41,6 +41,9 @@ pub struct SweepOptions {
     pub limits: Limits,
     /// Whether the report lists the trace hash of every seed.
     pub keep_hashes: bool,
+    /// This seed reports a finding of the rule [`CANARY`], whatever it shows: the proof that a violation reaches
+    /// the report, the case file and the exit code.
+    pub canary: Option<u64>,
 }
 
 impl Default for SweepOptions {
@@ -56,6 +59,7 @@ impl Default for SweepOptions {
             hang_after: Duration::from_secs(30),
             limits: Limits::default(),
             keep_hashes: false,
+            canary: None,
         }
     }
 }
@@ -83,9 +87,14 @@ impl SeedFailure {
     }
 }
 
-const PANIC: &str = "panic";
-const HANG: &str = "hang";
-const NONDETERMINISM: &str = "nondeterminism";
+/// Rule and verdict of a run that panicked.
+pub const PANIC: &str = "panic";
+/// Rule and verdict of a run that did not come back to the executor.
+pub const HANG: &str = "hang";
+/// Rule of a seed whose runs differ.
+pub const NONDETERMINISM: &str = "nondeterminism";
+/// Rule of the planted finding, see [`SweepOptions::canary`].
+pub const CANARY: &str = "canary";
 
 /// What a sweep found.
 #[derive(Debug, Clone, Default)]
@@ -118,10 +127,14 @@ pub struct SweepReport {
 #[derive(Debug, Error)]
 pub enum SweepError {
     /// A case file could not be written; what it would have shown is in the text.
-    #[error("cannot write the case of seed {seed} to {path}: {why}")]
+    #[error("seed {seed:#x} showed `{rule}` ({message}), but its case cannot be written to {path}: {why}")]
     Write {
         /// The seed.
         seed: u64,
+        /// The rule that was broken.
+        rule: String,
+        /// What happened.
+        message: String,
         /// The file.
         path: PathBuf,
         /// Why.
@@ -300,14 +313,14 @@ impl Shared {
     fn one(&self, number: u64, runner: &mut Runner, share: &mut Share) -> Option<Failure> {
         let seed = self.seed_of(number);
         let strategy = self.options.strategy;
-        let run = match catch_unwind(AssertUnwindSafe(|| runner.seed(seed, strategy))) {
+        share.seeds += 1;
+        let mut run = match catch_unwind(AssertUnwindSafe(|| runner.seed(seed, strategy))) {
             Ok(run) => run,
             Err(payload) => {
                 *runner = Runner::new(self.options.limits); // the old one is in an unknown state
                 return Some(panicked(&self.options, seed, &*payload));
             }
         };
-        share.seeds += 1;
         share.events += run.judged.events;
         share.choices += run.judged.tape.len() as u64;
         share.verdicts[run.judged.verdict as usize] += 1;
@@ -321,6 +334,10 @@ impl Shared {
             share.rechecked += 1;
             first_difference(&run.judged, &again.judged)
         });
+        if self.options.canary == Some(seed) {
+            let message = format!("planted in seed {seed:#x}: a replay of the case shows nothing");
+            run.judged.findings.insert(0, Finding { rule: CANARY, message, at_ns: 0 });
+        }
         let (rule, message, at_ns) = match (differs, run.judged.findings.first()) {
             (Some(difference), _) => (NONDETERMINISM, difference, None),
             (None, _) if run.judged.stray_wake => {
@@ -379,38 +396,27 @@ fn first_difference(one: &Judged, other: &Judged) -> Option<String> {
 
 /// A case that has no tape: the seed writes it anew.
 fn case_of_seed(options: &SweepOptions, seed: u64, verdict: &str, message: &str) -> Case {
-    Case {
-        format: FORMAT.to_owned(),
-        version: VERSION,
-        origin: Origin {
-            simvisor: env!("CARGO_PKG_VERSION").to_owned(),
-            seed: Some(seed),
-            strategy: options.strategy.name().to_owned(),
-        },
-        shown: Shown {
-            verdict: verdict.to_owned(),
-            rule: None,
-            message: Some(message.to_owned()),
-            trace_hash: None,
-        },
-        scenario: generate(seed),
-        tape: Vec::new(),
-    }
+    Case::unfinished(generate(seed), seed, options.strategy.name(), verdict, message)
 }
 
-fn panicked(options: &SweepOptions, seed: u64, payload: &(dyn std::any::Any + Send)) -> Failure {
-    let text = payload
+/// The message of a panic, as far as it has one.
+#[must_use]
+pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned());
-    let message = format!("the run panicked: {text}");
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+fn panicked(options: &SweepOptions, seed: u64, payload: &(dyn std::any::Any + Send)) -> Failure {
+    let message = format!("the run panicked: {}", panic_message(payload));
     let case = case_of_seed(options, seed, PANIC, &message);
     Failure { seed, rule: PANIC.to_owned(), message, at_ns: None, case }
 }
 
 fn hang(options: &SweepOptions, seed: u64) -> Failure {
-    let message = format!("no turn of the run came to its end within {:?} of real time", options.hang_after);
+    let message = format!("the run did not come to its end within {:?} of real time", options.hang_after);
     let case = case_of_seed(options, seed, HANG, &message);
     Failure { seed, rule: HANG.to_owned(), message, at_ns: None, case }
 }
@@ -422,7 +428,9 @@ fn write_case(options: &SweepOptions, failure: Failure) -> Result<SeedFailure, S
         std::fs::create_dir_all(&options.out)?;
         std::fs::write(path, case.to_json()?)
     };
-    write(&path).map_err(|why| SweepError::Write { seed, path: path.clone(), why })?;
+    if let Err(why) = write(&path) {
+        return Err(SweepError::Write { seed, rule, message, path, why });
+    }
     Ok(SeedFailure { seed, rule, message, at_ns, case: path })
 }
 

@@ -1,0 +1,113 @@
+//! Values on the command line: numbers, strategies, formats.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use simvisor_sim::schedule::StrategyKind;
+
+/// What comes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How one run is shown.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct View {
+    /// How the run is printed: a timeline, or JSON lines (verdict and findings then go to stderr)
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// Print every record: calls, bodies, handlers and receivers too, not the events alone
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Seconds of real time without any record after which a run counts as hung
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    pub(crate) hang_after: Duration,
+}
+
+/// A seed, or a number of things: decimal or hexadecimal.
+pub(crate) fn number(text: &str) -> Result<u64, String> {
+    let digits: String = text.chars().filter(|&c| c != '_').collect();
+    let parsed = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(hex) if hex.starts_with('+') => None,
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None if digits.starts_with('+') => None,
+        None => digits.parse().ok(),
+    };
+    parsed.ok_or_else(|| {
+        format!("`{text}` is no number from 0 to 2^64 - 1; write it in decimal like 42, or in hexadecimal like 0x2a")
+    })
+}
+
+/// As [`number`], but not 0.
+pub(crate) fn positive(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        0 => Err(format!("`{text}` is nothing at all; give 1 or more")),
+        number => Ok(number),
+    }
+}
+
+/// Most threads of a sweep.
+const JOBS_MAX: u64 = 1_024;
+
+/// A number of threads.
+pub(crate) fn jobs(text: &str) -> Result<usize, String> {
+    match positive(text)? {
+        jobs @ 1..=JOBS_MAX => Ok(usize::try_from(jobs).expect("at most 1024")),
+        jobs => Err(format!("{jobs} threads are more than {JOBS_MAX}")),
+    }
+}
+
+/// A span of real time in whole seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    positive(text).map(Duration::from_secs)
+}
+
+/// One of the strategies by its name.
+pub(crate) fn strategy() -> impl TypedValueParser<Value = StrategyKind> {
+    PossibleValuesParser::new(StrategyKind::ALL.map(StrategyKind::name))
+        .map(|name| StrategyKind::from_name(&name).expect("the names come from the strategies"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_decimal_or_hexadecimal_with_underscores() {
+        for (text, value) in [
+            ("0", 0),
+            ("42", 42),
+            ("0x2a", 42),
+            ("0X2A", 42),
+            ("1_000_000", 1_000_000),
+            ("0xffff_ffff_ffff_ffff", u64::MAX),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(number(text), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_named_with_both_forms() {
+        for text in ["", "0x", "2a", "-1", "+1", "0x+1", "1.5", "0xg", "18446744073709551616", "1e3"] {
+            let error = number(text).expect_err(text);
+            assert!(
+                error.contains(&format!("`{text}`")) && error.contains("42") && error.contains("0x2a"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn none_is_no_amount_and_threads_have_a_limit() {
+        assert!(positive("0").is_err() && positive("0x0").is_err());
+        assert_eq!(jobs("2"), Ok(2));
+        assert!(jobs("0").is_err() && jobs("1025").is_err());
+    }
+}

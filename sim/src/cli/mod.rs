@@ -1,0 +1,113 @@
+//! The command line: `sweep`, `run`, `replay`, `rules`. One file each; what they share is beside them.
+
+mod args;
+mod exit;
+mod file;
+mod guard;
+mod page;
+mod replay;
+mod rules;
+mod run;
+mod summary;
+mod sweep;
+mod viewer;
+
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::exit::{Exit, Trouble};
+use self::page::Page;
+
+/// Deterministic simulation of task supervision: virtual clock, seeded schedules, replay.
+#[derive(Debug, Parser)]
+#[command(name = "simvisor", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  nothing was found
+  1  a violation was found
+  2  bad usage or input: an unknown option, a file that cannot be read or written
+  3  the engine itself is at fault: nondeterminism, an internal error
+
+Examples:
+  simvisor sweep                              10000 seeds on all cores
+  simvisor sweep --seeds 1000000 --format json
+  simvisor run --seed 0x2a                    one seed, event by event
+  simvisor run scenario.toml --save it.json   a scenario of your own, kept as a case
+  simvisor replay simvisor-cases/A1-0x2a.json the same run again";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run many seeds on all cores and write a case file for each that breaks a rule.
+    Sweep(sweep::Sweep),
+    /// Run one seed or one scenario file and print its events.
+    Run(run::Run),
+    /// Run a case file again, choice by choice.
+    Replay(replay::Replay),
+    /// List the rules that every run is held against.
+    Rules(rules::Rules),
+}
+
+/// Carries out the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let page = Page::stdout();
+    let done = catch_unwind(AssertUnwindSafe(|| carry_out(&cli.command, &page)));
+    let result = done.unwrap_or_else(|payload| {
+        let what = simvisor_sim::search::panic_message(&*payload);
+        Err(Trouble::Engine(format!("internal error: {what}; please report it with the command line")))
+    });
+    // What was printed so far comes before the error.
+    let printed = page.finish();
+    match result.and_then(|exit| printed.map(|()| exit)) {
+        Ok(exit) => exit.into(),
+        Err(trouble) => {
+            trouble.tell();
+            trouble.exit().into()
+        }
+    }
+}
+
+fn carry_out(command: &Command, page: &Page) -> Result<Exit, Trouble> {
+    match command {
+        Command::Sweep(sweep) => sweep.carry_out(page, run_by_cargo()),
+        Command::Run(run) => run.carry_out(page),
+        Command::Replay(replay) => replay.carry_out(page),
+        Command::Rules(rules) => rules.carry_out(page),
+    }
+}
+
+/// How the user started this program, and so will start it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Started {
+    ByCargo,
+    Directly,
+}
+
+/// Cargo tells the programs that it runs which package they are from.
+fn run_by_cargo() -> Started {
+    let of_cargo = std::env::var_os("CARGO_PKG_NAME");
+    if of_cargo == Some(OsString::from(env!("CARGO_PKG_NAME"))) {
+        Started::ByCargo
+    } else {
+        Started::Directly
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_command_line_makes_sense() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,113 @@
+//! Standard output and standard error: buffered, coloured where a terminal wants it, and unmoved by a reader that goes away.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use anstream::AutoStream;
+
+use super::exit::Trouble;
+
+/// Where the answer of a command goes. Clones write to the same place.
+///
+/// Writing never fails: once the reader is gone (`simvisor run … | head`) the rest is swallowed and the exit code
+/// still says what was found. Any other error, such as a full disk, is kept for [`Page::finish`].
+#[derive(Clone)]
+pub(crate) struct Page {
+    shared: Arc<Mutex<Paper>>,
+}
+
+struct Paper {
+    out: Box<dyn Write + Send>,
+    /// The first error; nothing is written after it.
+    error: Option<io::Error>,
+}
+
+impl Page {
+    pub(crate) fn stdout() -> Self {
+        Self::new(BufWriter::with_capacity(64 * 1024, AutoStream::auto(io::stdout())))
+    }
+
+    pub(crate) fn stderr() -> Self {
+        Self::new(BufWriter::new(AutoStream::auto(io::stderr())))
+    }
+
+    /// What `write!` and `writeln!` call: nothing to check at each line.
+    pub(crate) fn write_fmt(&self, text: std::fmt::Arguments<'_>) {
+        self.paper().attempt(|out| out.write_fmt(text));
+    }
+
+    pub(crate) fn new(out: impl Write + Send + 'static) -> Self {
+        Self { shared: Arc::new(Mutex::new(Paper { out: Box::new(out), error: None })) }
+    }
+
+    /// Writes out what is buffered.
+    ///
+    /// # Errors
+    /// If something could not be written though somebody would still read it.
+    pub(crate) fn finish(&self) -> Result<(), Trouble> {
+        let mut paper = self.paper();
+        paper.attempt(|out| out.flush());
+        match &paper.error {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Trouble::Input(format!("cannot write what was found: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn paper(&self) -> MutexGuard<'_, Paper> {
+        self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Paper {
+    fn attempt(&mut self, act: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+        if self.error.is_none() {
+            self.error = act(&mut *self.out).err();
+        }
+    }
+}
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.paper().attempt(|out| out.write_all(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.paper().attempt(|out| out.flush());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Failing(io::ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_error() {
+        let page = Page::new(Failing(io::ErrorKind::BrokenPipe));
+        writeln!(page, "unread");
+        assert_eq!(page.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_at_the_end() {
+        let page = Page::new(Failing(io::ErrorKind::StorageFull));
+        writeln!(page, "lost");
+        let Err(Trouble::Input(text)) = page.finish() else { panic!("the error was swallowed") };
+        assert!(text.starts_with("cannot write what was found"), "{text}");
+    }
+}

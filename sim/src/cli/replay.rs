@@ -1,0 +1,164 @@
+//! `simvisor replay`: a case file again, choice by choice.
+//!
+//! A tape is first replayed strictly and without printing. If it does not fit and the case is of this very version,
+//! the engine is at fault. If the case is of another version, its choices are taken in order for what they are worth.
+
+use std::path::PathBuf;
+
+use simvisor_sim::case::{Case, Shown};
+use simvisor_sim::choice::{Fit, Source};
+use simvisor_sim::schedule::StrategyKind;
+use simvisor_sim::search::{HANG, Judged, PANIC, replayed, seeded};
+
+use super::args::View;
+use super::exit::{Exit, Trouble};
+use super::file;
+use super::guard::Broken;
+use super::page::Page;
+use super::summary::{conclude, line, margin};
+use super::viewer::{rehearse, watch};
+
+/// Arguments of `simvisor replay`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replay {
+    /// A case file, as a sweep or `simvisor run --save` writes it
+    file: PathBuf,
+    /// Take the recorded choices in order even where they no longer fit, as for a case of another version
+    #[arg(long)]
+    lenient: bool,
+    #[command(flatten)]
+    view: View,
+}
+
+/// Where the choices of a case come from.
+enum Choices {
+    Tape(Fit),
+    /// The run did not end, so it has no tape.
+    Seed(u64, StrategyKind),
+}
+
+impl Choices {
+    fn source(&self, case: &Case) -> Source {
+        match *self {
+            Self::Tape(fit) => replayed(case.tape.clone(), fit),
+            Self::Seed(seed, strategy) => seeded(seed, strategy),
+        }
+    }
+}
+
+impl Replay {
+    pub(crate) fn carry_out(&self, page: &Page) -> Result<Exit, Trouble> {
+        let case = file::case(&self.file)?;
+        let margin = margin(self.view.format, page);
+        line(&margin, "case", &format!("{}, {}", self.file.display(), came_from(&case)));
+        line(&margin, "then", &then(&case.shown));
+        let choices = self.choices(&case, &margin)?;
+        let outcome = watch(&case.scenario, choices.source(&case), self.view, page);
+        let exit = conclude(&margin, &outcome);
+        line(&margin, "now", now(&case.shown, &outcome));
+        margin.finish()?;
+        match (choices, &outcome) {
+            (Choices::Tape(Fit::Strict), Ok(judged)) if is_of_this_version(&case) => {
+                self.same_trace(&case, judged).map(|()| exit)
+            }
+            _ => Ok(exit),
+        }
+    }
+
+    /// Which choices to make, and whether they are owed to fit.
+    fn choices(&self, case: &Case, margin: &Page) -> Result<Choices, Trouble> {
+        let file = self.file.display();
+        if case.tape.is_empty() && [PANIC, HANG].contains(&case.shown.verdict.as_str()) {
+            let verdict = &case.shown.verdict;
+            let Some(seed) = case.origin.seed else {
+                let text =
+                    format!("{file}: a {verdict} leaves no tape; expected `origin.seed`, to draw it anew");
+                return Err(Trouble::Input(text));
+            };
+            let name = &case.origin.strategy;
+            let Some(strategy) = StrategyKind::from_name(name) else {
+                let known = StrategyKind::ALL.map(StrategyKind::name).join(", ");
+                let text = format!("{file}: `origin.strategy` is `{name}`, expected one of {known}");
+                return Err(Trouble::Input(text));
+            };
+            return Ok(Choices::Seed(seed, strategy));
+        }
+        if self.lenient {
+            return Ok(Choices::Tape(Fit::Lenient));
+        }
+        let strict = Choices::Tape(Fit::Strict);
+        match rehearse(&case.scenario, strict.source(case), self.view) {
+            Ok(Judged { misfit: Some(misfit), .. }) if is_of_this_version(case) => {
+                margin.finish()?;
+                Err(Trouble::Engine(format!("{file}: the run left its tape at {misfit}; {CHANGED}")))
+            }
+            Ok(Judged { misfit: Some(misfit), .. }) => {
+                line(
+                    margin,
+                    "tape",
+                    &format!("left at {misfit}; from there on its values are taken in order"),
+                );
+                Ok(Choices::Tape(Fit::Lenient))
+            }
+            // A run that does not end is shown as far as it goes.
+            Ok(_) | Err(_) => Ok(strict),
+        }
+    }
+
+    /// The same choices give the same trace.
+    fn same_trace(&self, case: &Case, judged: &Judged) -> Result<(), Trouble> {
+        let hash = format!("{:#018x}", judged.trace_hash);
+        match &case.shown.trace_hash {
+            Some(then) if *then != hash => {
+                let file = self.file.display();
+                let text =
+                    format!("{file}: the same choices gave trace {then} then and {hash} now; {CHANGED}");
+                Err(Trouble::Engine(text))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a replay that differs within one version means.
+const CHANGED: &str = "the case is of this very version, so the run is not deterministic, or the program was \
+                       changed without a new version (then try --lenient)";
+
+fn is_of_this_version(case: &Case) -> bool {
+    case.origin.simvisor == env!("CARGO_PKG_VERSION")
+}
+
+fn came_from(case: &Case) -> String {
+    let seed = case.origin.seed.map_or_else(String::new, |seed| format!("seed {seed:#x}, "));
+    format!("{seed}{}, simvisor {}", case.origin.strategy, case.origin.simvisor)
+}
+
+/// What the case showed when it was made.
+fn then(shown: &Shown) -> String {
+    let trace = shown.trace_hash.as_ref().map_or_else(String::new, |hash| format!(", trace {hash}"));
+    let message = shown.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
+    let rule = shown.rule.as_deref().unwrap_or("nothing found");
+    match shown.verdict.as_str() {
+        PANIC | HANG => format!("{}{message}", shown.verdict),
+        verdict => format!("{rule}{message} (verdict {verdict}{trace})"),
+    }
+}
+
+/// What it shows now, next to then.
+fn now(shown: &Shown, outcome: &Result<Judged, Broken>) -> &'static str {
+    let then = match shown.verdict.as_str() {
+        verdict @ (PANIC | HANG) => Some(verdict),
+        _ => shown.rule.as_deref(),
+    };
+    let found: Vec<_> = match outcome {
+        Ok(judged) => judged.findings.iter().map(|finding| finding.rule).collect(),
+        Err(broken) => vec![broken.rule],
+    };
+    match then {
+        None if found.is_empty() => "nothing, as then",
+        None => "a violation, where there was none then",
+        Some(rule) if found.contains(&rule) => "the same violation as then",
+        Some(_) if found.is_empty() => "nothing: the violation is no longer shown",
+        Some(_) => "another violation than then",
+    }
+}

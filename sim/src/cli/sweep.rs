@@ -1,0 +1,262 @@
+//! `simvisor sweep`: many seeds, what was put to the test, and what broke.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value, json};
+use simvisor_sim::oracle::RULES;
+use simvisor_sim::schedule::StrategyKind;
+use simvisor_sim::search::{SeedFailure, SweepOptions, SweepReport, Verdict, sweep};
+
+use super::Started;
+use super::args::{Format, jobs, number, positive, seconds, strategy};
+use super::exit::{Exit, Trouble};
+use super::page::Page;
+use super::summary::{BAD, BOLD, DIM, GOOD, instant, line, sentence};
+
+/// Arguments of `simvisor sweep`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sweep {
+    /// How many seeds
+    #[arg(long, value_name = "N", value_parser = positive, default_value = "10000")]
+    seeds: u64,
+    /// The first seed, like 42 or 0x2a
+    #[arg(long, value_name = "SEED", value_parser = number, default_value = "0")]
+    first_seed: u64,
+    /// Threads [default: one for each core]
+    #[arg(long, value_name = "J", value_parser = jobs)]
+    jobs: Option<usize>,
+    /// How choices are drawn
+    #[arg(long, value_parser = strategy(), default_value = StrategyKind::default().name())]
+    strategy: StrategyKind,
+    /// Where case files go
+    #[arg(long, value_name = "DIR", default_value = "simvisor-cases")]
+    out: PathBuf,
+    /// A summary, or one JSON object
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Stop after this many failing seeds
+    #[arg(long, value_name = "N", value_parser = positive, default_value = "100")]
+    max_failures: u64,
+    /// Seconds of real time after which a seed counts as hung
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    hang_after: Duration,
+    /// Fail if a rule was put to the test fewer than this many times
+    #[arg(long, value_name = "N", value_parser = number, default_value = "0")]
+    require_witnesses: u64,
+    /// This seed reports a violation of `canary`: the proof that a violation reaches the report, the case file, the
+    /// replay line and the exit code
+    #[arg(long, value_name = "SEED", value_parser = number, hide = true)]
+    canary: Option<u64>,
+}
+
+impl Sweep {
+    pub(crate) fn carry_out(&self, page: &Page, started: Started) -> Result<Exit, Trouble> {
+        let options = self.options()?;
+        let bar = self.bar();
+        let result = sweep(&options, |progress| {
+            bar.set_position(progress.seeds);
+            if progress.failures > 0 {
+                bar.set_message(format!("{} failing", progress.failures));
+            }
+        });
+        bar.finish_and_clear();
+        let report = result.map_err(|error| Trouble::Input(error.to_string()))?;
+        let untested = wanting(rules_of(&report), self.require_witnesses);
+        match self.format {
+            Format::Text => self.tell(&report, &untested, started, page),
+            Format::Json => writeln!(page, "{}", self.json(&report, &untested)),
+        }
+        Ok(if report.failures.iter().any(SeedFailure::is_engine_fault) {
+            Exit::EngineFault
+        } else if report.failures.is_empty() && untested.is_empty() {
+            Exit::Clean
+        } else {
+            Exit::Violation
+        })
+    }
+
+    fn options(&self) -> Result<SweepOptions, Trouble> {
+        let default = SweepOptions::default();
+        if let Some(canary) = self.canary
+            && canary.wrapping_sub(self.first_seed) >= self.seeds
+        {
+            return Err(Trouble::Input(format!("seed {canary:#x} of the canary is not part of the sweep")));
+        }
+        if self.out.exists() && !self.out.is_dir() {
+            let text = format!("{}: is no directory, and case files go there", self.out.display());
+            return Err(Trouble::Input(text));
+        }
+        Ok(SweepOptions {
+            first_seed: self.first_seed,
+            seeds: self.seeds,
+            jobs: self.jobs.unwrap_or(default.jobs),
+            strategy: self.strategy,
+            out: self.out.clone(),
+            failures_max: usize::try_from(self.max_failures).unwrap_or(usize::MAX),
+            hang_after: self.hang_after,
+            canary: self.canary,
+            ..default
+        })
+    }
+
+    /// A progress bar, for somebody who watches.
+    fn bar(&self) -> ProgressBar {
+        if !std::io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template(
+            "{bar:40} {human_pos}/{human_len} seeds, {per_sec}, {eta} left {msg:.red}",
+        )
+        .expect("the template is well formed");
+        ProgressBar::with_draw_target(Some(self.seeds), ProgressDrawTarget::stderr()).with_style(style)
+    }
+
+    fn tell(&self, report: &SweepReport, untested: &[&str], started: Started, page: &Page) {
+        let rate = per_second(report);
+        let of = if report.seeds == self.seeds { String::new() } else { format!(" of {}", self.seeds) };
+        line(
+            page,
+            "seeds",
+            &format!("{}{of} in {:.2} s, {rate:.0}/s", report.seeds, report.elapsed.as_secs_f64()),
+        );
+        line(page, "events", &report.events.to_string());
+        line(page, "choices", &report.choices.to_string());
+        let verdicts = Verdict::ALL.iter().zip(report.verdicts);
+        let verdicts: Vec<_> =
+            verdicts.map(|(verdict, count)| format!("{} {count}", verdict.name())).collect();
+        line(page, "verdicts", &verdicts.join(", "));
+        line(page, "rechecked", &format!("{} seeds were run twice and compared", report.rechecked));
+        tell_rules(report, page);
+        tell_failures(report, started, page);
+        for rule in untested {
+            let fewer = format!("fewer than {} times", self.require_witnesses);
+            writeln!(page, "{BAD}{rule}{BAD:#} was put to the test {fewer}: {}", sentence(rule));
+        }
+        if report.stopped_early {
+            writeln!(page, "stopped after {} failing seeds (--max-failures)", report.failures.len());
+        }
+        if report.failures.is_empty() && untested.is_empty() {
+            writeln!(page, "{GOOD}nothing found{GOOD:#}");
+        }
+    }
+
+    fn json(&self, report: &SweepReport, untested: &[&str]) -> Value {
+        let verdicts = Verdict::ALL.iter().zip(report.verdicts);
+        let verdicts: Map<_, _> =
+            verdicts.map(|(verdict, count)| (verdict.name().to_owned(), json!(count))).collect();
+        let rules: Map<_, _> = rules_of(report)
+            .map(|(id, witnesses, violations)| {
+                (id.to_owned(), json!({ "witnesses": witnesses, "violations": violations }))
+            })
+            .collect();
+        let violations: Vec<_> = report
+            .failures
+            .iter()
+            .map(|failure| {
+                json!({
+                    "seed": failure.seed,
+                    "seed_hex": format!("{:#x}", failure.seed),
+                    "rule": failure.rule,
+                    "message": failure.message,
+                    "at_ns": failure.at_ns,
+                    "case": failure.case.display().to_string(),
+                })
+            })
+            .collect();
+        json!({
+            "first_seed": self.first_seed,
+            "seeds": report.seeds,
+            "seeds_asked_for": self.seeds,
+            "strategy": self.strategy.name(),
+            "seconds": report.elapsed.as_secs_f64(),
+            "seeds_per_second": per_second(report),
+            "events": report.events,
+            "choices": report.choices,
+            "rechecked": report.rechecked,
+            "verdicts": verdicts,
+            "rules": rules,
+            "rules_short_of_witnesses": untested,
+            "violations": violations,
+            "stopped_early": report.stopped_early,
+        })
+    }
+}
+
+/// Each rule with its witnesses and the number of seeds that broke it.
+fn rules_of(report: &SweepReport) -> impl Iterator<Item = (&'static str, u64, u64)> {
+    let counts = report.witnesses.iter().zip(&report.broken);
+    RULES.iter().zip(counts).map(|(rule, (&witnesses, &broken))| (rule.id, witnesses, broken))
+}
+
+/// The rules with fewer than `least` witnesses.
+fn wanting<'a>(rules: impl Iterator<Item = (&'a str, u64, u64)>, least: u64) -> Vec<&'a str> {
+    rules.filter(|(_, witnesses, _)| *witnesses < least).map(|(id, ..)| id).collect()
+}
+
+fn per_second(report: &SweepReport) -> f64 {
+    report.seeds as f64 / report.elapsed.as_secs_f64().max(1e-9)
+}
+
+fn tell_rules(report: &SweepReport, page: &Page) {
+    writeln!(page, "\n{BOLD}{:<5} {:>14} {:>10}{BOLD:#}", "rule", "witnesses", "broken");
+    for (id, witnesses, broken) in rules_of(report) {
+        let style = if broken > 0 { BAD } else { anstyle::Style::new() };
+        writeln!(page, "{style}{id:<5} {witnesses:>14} {broken:>10}{style:#}");
+    }
+    let never = wanting(rules_of(report), 1);
+    if !never.is_empty() {
+        writeln!(page, "never put to the test: {}", never.join(", "));
+    }
+    writeln!(page);
+}
+
+fn tell_failures(report: &SweepReport, started: Started, page: &Page) {
+    for SeedFailure { seed, rule, message, at_ns, case } in &report.failures {
+        let at = at_ns.map_or_else(String::new, |at_ns| format!(" at {}", instant(at_ns)));
+        writeln!(page, "{BAD}{rule}{BAD:#} in seed {BOLD}{seed:#x}{BOLD:#}{at}: {message}");
+        writeln!(page, "  {DIM}{}{DIM:#}", sentence(rule));
+        writeln!(page, "  {}", case.display());
+        writeln!(page, "  {}", replay_line(case, started));
+    }
+}
+
+/// One line to copy that runs the case again.
+fn replay_line(case: &Path, started: Started) -> String {
+    let program = match started {
+        Started::ByCargo => "cargo run --release --",
+        Started::Directly => "simvisor",
+    };
+    format!("{program} replay {}", quoted(&case.display().to_string()))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    if path.chars().all(|c| c.is_ascii_alphanumeric() || "_-./+:@%,".contains(c)) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_short_of_witnesses_are_named() {
+        let rules = [("A1", 5, 0), ("A2", 0, 0), ("A3", 4, 1)];
+        assert_eq!(wanting(rules.into_iter(), 5), ["A2", "A3"]);
+        assert_eq!(wanting(rules.into_iter(), 1), ["A2"]);
+        assert!(wanting(rules.into_iter(), 0).is_empty());
+    }
+
+    #[test]
+    fn the_line_to_copy_survives_a_shell() {
+        let line = |path: &str, started| replay_line(Path::new(path), started);
+        assert_eq!(line("cases/A1-0x2a.json", Started::Directly), "simvisor replay cases/A1-0x2a.json");
+        assert_eq!(line("it's here/x", Started::ByCargo), r"cargo run --release -- replay 'it'\''s here/x'");
+    }
+}

@@ -1,0 +1,441 @@
+//! The command line from outside: exit codes, what is printed where, and files that cannot be used.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const CLEAN: i32 = 0;
+const VIOLATION: i32 = 1;
+const BAD_INPUT: i32 = 2;
+const ENGINE_FAULT: i32 = 3;
+
+fn simvisor(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_simvisor"));
+    // Set by whoever runs the tests, and looked at to write the line that replays a case.
+    command.args(arguments).env_remove("CARGO_PKG_NAME").env_remove("CLICOLOR_FORCE");
+    command
+}
+
+fn ran(arguments: &[&str]) -> Output {
+    simvisor(arguments).output().expect("the program starts")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it was not killed")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder for files")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("text")
+}
+
+/// A file of this content.
+fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::write(&path, content).expect("written");
+    path
+}
+
+/// A run whose choices matter: many tasks at one instant.
+const RUN: [&str; 4] =
+    ["run", concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/rolling-removal.toml"), "--seed", "0x2a"];
+
+/// The case of [`RUN`].
+fn saved(folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("saved.json");
+    let output = ran(&[&RUN[..], &["--save", text(&path)]].concat());
+    assert_eq!(code(&output), CLEAN, "{}", stderr(&output));
+    path
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).expect("readable")).expect("JSON")
+}
+
+/// The case of [`RUN`], changed.
+fn altered(folder: &TempDir, alter: impl FnOnce(&mut Value)) -> PathBuf {
+    let mut case = read(&saved(folder));
+    alter(&mut case);
+    file(folder, "altered.json", case.to_string())
+}
+
+/// A tape that fits its scenario nowhere: another site at every choice.
+fn foreign_tape(case: &mut Value) {
+    let tape = case["tape"].as_array_mut().expect("a tape");
+    assert!(tape.len() > 5, "a tape that matters");
+    tape.fill(json!(["timer-tie", 2, 1]));
+}
+
+/// The value of a line of the summary.
+fn field(output: &str, name: &str) -> String {
+    let line = output.lines().rev().find(|line| line.split_whitespace().next() == Some(name));
+    let line = line.unwrap_or_else(|| panic!("no line `{name}` in\n{output}"));
+    line.trim_start()[name.len()..].trim().to_owned()
+}
+
+#[test]
+fn help_lists_the_exit_codes() {
+    let help = ran(&["--help"]);
+    assert_eq!(code(&help), CLEAN);
+    let help = stdout(&help);
+    for line in ["0  nothing was found", "1  a violation", "2  bad usage or input", "3  the engine itself"] {
+        assert!(help.contains(line), "{line} is not in\n{help}");
+    }
+    assert!(!stdout(&ran(&["sweep", "--help"])).contains("canary"));
+}
+
+#[test]
+fn a_sweep_prints_one_json_object_with_everything_in_it() {
+    let output = ran(&["sweep", "--seeds", "50", "--format", "json"]);
+    assert_eq!(code(&output), CLEAN, "{}", stdout(&output));
+    assert_eq!(stderr(&output), "", "quiet when piped");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else");
+    assert_eq!(report["seeds"], 50);
+    assert!(report["seconds"].as_f64() > Some(0.0) && report["seeds_per_second"].as_f64() > Some(0.0));
+    assert!(report["events"].as_u64() > Some(50) && report["choices"].as_u64() > Some(50));
+    assert_eq!(report["violations"], json!([]));
+    let verdicts = report["verdicts"].as_object().expect("counts by name");
+    assert_eq!(verdicts.values().map(|count| count.as_u64().expect("a count")).sum::<u64>(), 50);
+    let rules: Vec<Value> =
+        serde_json::from_slice(&ran(&["rules", "--format", "json"]).stdout).expect("a list");
+    assert_eq!(report["rules"].as_object().expect("by id").len(), rules.len());
+    for rule in rules {
+        let counts = &report["rules"][rule["id"].as_str().expect("an id")];
+        assert!(counts["witnesses"].is_u64() && counts["violations"] == 0, "{rule}: {counts}");
+        assert!(rule["sentence"].as_str().is_some_and(|sentence| !sentence.is_empty()));
+    }
+}
+
+#[test]
+fn a_sweep_in_words_is_quiet_on_stderr_when_piped() {
+    let output = ran(&["sweep", "--seeds", "0x20", "--first-seed", "0xffff_ffff_ffff_fff0"]);
+    assert_eq!(code(&output), CLEAN);
+    assert_eq!(stderr(&output), "");
+    let text = stdout(&output);
+    assert!(field(&text, "seeds").starts_with("32 in "), "{text}");
+    assert!(field(&text, "verdicts").starts_with("done "), "{text}");
+    assert!(text.ends_with("nothing found\n"), "{text}");
+    assert!(!text.contains('\u{1b}'), "no colours in a pipe");
+}
+
+#[test]
+fn what_a_sweep_shows_does_not_depend_on_its_threads() {
+    let counts = |jobs: &str| {
+        let output = ran(&["sweep", "--seeds", "60", "--jobs", jobs, "--format", "json"]);
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        ["seeds", "events", "choices", "verdicts", "rules", "rechecked"].map(|name| report[name].clone())
+    };
+    assert_eq!(counts("1"), counts("3"));
+}
+
+#[test]
+fn a_rule_without_witnesses_fails_a_sweep_that_requires_them() {
+    let rules: Vec<Value> =
+        serde_json::from_slice(&ran(&["rules", "--format", "json"]).stdout).expect("a list");
+    let require = ["sweep", "--seeds", "1", "--require-witnesses", "1_000_000_000"];
+    let output = ran(&require);
+    assert_eq!(code(&output), if rules.is_empty() { CLEAN } else { VIOLATION });
+    for rule in rules {
+        let id = rule["id"].as_str().expect("an id");
+        let line = format!("{id} was put to the test fewer than 1000000000 times");
+        assert!(stdout(&output).contains(&line), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn a_planted_violation_reaches_report_case_replay_line_and_exit_code() {
+    let folder = folder();
+    let sweep = ["sweep", "--seeds", "50", "--canary", "0x11", "--out", text(folder.path())];
+    let case = folder.path().join("canary-0x11.json");
+    let output = ran(&sweep);
+    assert_eq!(code(&output), VIOLATION);
+    let shown = stdout(&output);
+    assert!(shown.contains("canary in seed 0x11 at 0s: planted"), "{shown}");
+    assert!(shown.contains("Planted, to prove that a violation reaches the exit code."), "{shown}");
+    assert!(shown.contains(&format!("\n  simvisor replay {}\n", case.display())), "{shown}");
+    let by_cargo =
+        simvisor(&sweep).env("CARGO_PKG_NAME", env!("CARGO_PKG_NAME")).output().expect("it starts");
+    let line = format!("\n  cargo run --release -- replay {}\n", case.display());
+    assert!(stdout(&by_cargo).contains(&line), "{}", stdout(&by_cargo));
+
+    assert_eq!(read(&case)["shown"]["rule"], "canary");
+    let replay = ran(&["replay", text(&case)]);
+    assert_eq!(code(&replay), CLEAN, "{}", stderr(&replay));
+    assert!(field(&stdout(&replay), "then").starts_with("canary: planted"), "{}", stdout(&replay));
+    assert_eq!(field(&stdout(&replay), "now"), "nothing: the violation is no longer shown");
+
+    let output = ran(&[&sweep[..], &["--format", "json"]].concat());
+    assert_eq!(code(&output), VIOLATION);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let [violation] = &report["violations"].as_array().expect("a list")[..] else { panic!("{report}") };
+    assert_eq!(violation["seed"], 0x11);
+    assert_eq!(violation["rule"], "canary");
+    assert_eq!(violation["case"], text(&case));
+    assert!(violation["message"].as_str().is_some_and(|message| message.starts_with("planted")));
+}
+
+#[test]
+fn a_case_that_cannot_be_written_says_what_it_would_have_shown() {
+    let folder = folder();
+    let in_the_way = file(&folder, "file", "");
+    let out = in_the_way.join("cases");
+    let output = ran(&["sweep", "--seeds", "5", "--canary", "3", "--out", text(&out)]);
+    assert_eq!(code(&output), BAD_INPUT);
+    let error = stderr(&output);
+    assert!(error.contains("seed 0x3") && error.contains("canary") && error.contains(text(&out)), "{error}");
+}
+
+#[test]
+fn a_seed_prints_the_same_bytes_every_time_however_it_is_written() {
+    let first = ran(&["run", "--seed", "7"]);
+    assert_eq!(code(&first), CLEAN);
+    assert!(stdout(&first).contains("TaskStarting"), "{}", stdout(&first));
+    for again in ["7", "0x7", "0X07", "0_7"] {
+        assert_eq!(ran(&["run", "--seed", again]).stdout, first.stdout, "{again}");
+    }
+    assert_ne!(ran(&["run", "--seed", "8"]).stdout, first.stdout);
+    let all = ran(&["run", "--seed", "7", "--all"]);
+    assert!(all.stdout.len() > first.stdout.len());
+    assert_eq!(field(&stdout(&all), "trace"), field(&stdout(&first), "trace"));
+}
+
+#[test]
+fn json_lines_are_on_stdout_and_the_verdict_on_stderr() {
+    let output = ran(&["run", "--seed", "7", "--format", "json"]);
+    assert_eq!(code(&output), CLEAN);
+    let lines = stdout(&output);
+    assert!(lines.lines().count() > 3);
+    for line in lines.lines() {
+        let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(value.is_object());
+    }
+    let summary = stderr(&output);
+    assert_eq!(field(&summary, "verdict"), "done");
+    let text = stdout(&ran(&["run", "--seed", "7"]));
+    assert_eq!(field(&summary, "trace"), field(&text, "trace"));
+    assert_eq!(field(&summary, "trace").len(), "0x0123456789abcdef".len());
+}
+
+#[test]
+fn a_saved_run_is_replayed_to_the_same_trace() {
+    let folder = folder();
+    let path = saved(&folder);
+    let run = stdout(&ran(&RUN));
+    let replay = ran(&["replay", text(&path)]);
+    assert_eq!(code(&replay), CLEAN, "{}", stderr(&replay));
+    let replay = stdout(&replay);
+    assert_eq!(field(&replay, "trace"), field(&run, "trace"));
+    assert!(field(&replay, "then").contains(&field(&run, "trace")), "{replay}");
+    assert_eq!(field(&replay, "now"), "nothing, as then");
+    // The tape is what makes it so: in first-in first-out order it is another run.
+    assert_ne!(
+        field(&stdout(&ran(&[&RUN[..], &["--strategy", "fifo"]].concat())), "trace"),
+        field(&run, "trace")
+    );
+}
+
+#[test]
+fn a_scenario_of_ones_own_is_run_saved_and_replayed() {
+    let folder = folder();
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/stuck-at-shutdown.toml");
+    let case = folder.path().join("case.json");
+    let run = ran(&["run", text(&scenario), "--seed", "0x5", "--save", text(&case)]);
+    assert_eq!(code(&run), CLEAN, "{}", stderr(&run));
+    assert!(stdout(&run).contains("GraceExceeded"), "{}", stdout(&run));
+    assert_eq!(read(&case)["scenario"]["name"], "stuck-at-shutdown");
+    let replay = ran(&["replay", text(&case)]);
+    assert_eq!(code(&replay), CLEAN, "{}", stderr(&replay));
+    assert_eq!(field(&stdout(&replay), "trace"), field(&stdout(&run), "trace"));
+    let fifo = ran(&["run", text(&scenario)]);
+    assert!(field(&stdout(&fifo), "run").ends_with("seed 0x0, fifo"), "{}", stdout(&fifo));
+}
+
+#[test]
+fn a_tape_that_does_not_fit_is_the_engines_fault_within_one_version() {
+    let folder = folder();
+    let path = altered(&folder, foreign_tape);
+    let output = ran(&["replay", text(&path)]);
+    assert_eq!(code(&output), ENGINE_FAULT);
+    let error = stderr(&output);
+    assert!(
+        error.contains(text(&path)) && error.contains("choice 0: the tape has timer-tie = 1 of 2"),
+        "{error}"
+    );
+    assert_eq!(code(&ran(&["replay", "--lenient", text(&path)])), CLEAN);
+}
+
+#[test]
+fn a_tape_of_another_version_is_taken_for_what_it_is_worth() {
+    let folder = folder();
+    let path = altered(&folder, |case| {
+        foreign_tape(case);
+        case["origin"]["simvisor"] = json!("0.0.1");
+    });
+    let output = ran(&["replay", text(&path)]);
+    assert_eq!(code(&output), CLEAN, "{}", stderr(&output));
+    assert!(field(&stdout(&output), "tape").starts_with("left at choice 0: "), "{}", stdout(&output));
+}
+
+#[test]
+fn another_trace_from_the_same_choices_is_the_engines_fault_within_one_version() {
+    let folder = folder();
+    let path = altered(&folder, |case| case["shown"]["trace_hash"] = json!("0x0000000000000bad"));
+    let output = ran(&["replay", text(&path)]);
+    assert_eq!(code(&output), ENGINE_FAULT);
+    assert!(stderr(&output).contains("0x0000000000000bad then"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_case_without_a_tape_is_drawn_anew_from_its_seed() {
+    let folder = folder();
+    for verdict in ["panic", "hang"] {
+        let path = altered(&folder, |case| {
+            case["tape"] = json!([]);
+            case["shown"] = json!({ "verdict": verdict, "message": "ouch" });
+        });
+        let output = ran(&["replay", text(&path)]);
+        assert_eq!(code(&output), CLEAN, "{}", stderr(&output));
+        let shown = stdout(&output);
+        assert_eq!(field(&shown, "then"), format!("{verdict}: ouch"));
+        assert_eq!(field(&shown, "now"), "nothing: the violation is no longer shown");
+        assert_eq!(field(&shown, "trace"), field(&stdout(&ran(&RUN)), "trace"));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_changes_nothing() {
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/slow-subscriber.toml");
+    let commands: [&[&str]; 4] = [
+        &["run", text(&scenario), "--all"],
+        &["run", "--seed", "7", "--format", "json"],
+        &["sweep", "--seeds", "5"],
+        &["rules"],
+    ];
+    for arguments in commands {
+        let mut child = simvisor(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(code(&output), CLEAN, "{arguments:?}: {}", stderr(&output));
+        assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+    }
+}
+
+/// Runs what must be refused, and expects these words in a one-line error.
+fn refused(arguments: &[&str], words: &[&str]) {
+    let output = ran(arguments);
+    assert_eq!(code(&output), BAD_INPUT, "{arguments:?}");
+    let error = stderr(&output);
+    for word in words {
+        assert!(error.contains(word), "{arguments:?}: `{word}` is not in\n{error}");
+    }
+    assert!(!error.contains("panicked"), "{error}");
+}
+
+/// As [`refused`], for files: the error is one line that begins with the file.
+fn file_refused(command: &str, path: &Path, words: &[&str]) {
+    refused(&[command, text(path)], words);
+    let output = ran(&[command, text(path)]);
+    let error = stderr(&output);
+    assert!(error.starts_with(&format!("error: {}: ", path.display())), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert_eq!(stdout(&output), "");
+}
+
+#[test]
+fn bad_usage_is_refused() {
+    refused(&[], &["Usage"]);
+    refused(&["frobnicate"], &["frobnicate"]);
+    refused(&["run"], &["--seed"]);
+    for seed in ["2a", "seven", "-1", "0x", "18446744073709551616"] {
+        let argument = format!("--seed={seed}");
+        refused(&["run", &argument], &[&format!("`{seed}`"), "42", "0x2a"]);
+    }
+    refused(&["sweep", "--first-seed", "x"], &["`x`", "42", "0x2a"]);
+    refused(&["sweep", "--seeds", "0"], &["--seeds", "1 or more"]);
+    refused(&["sweep", "--jobs", "0"], &["--jobs"]);
+    refused(&["sweep", "--strategy", "fifi"], &["fifi", "fifo, random"]);
+    refused(&["sweep", "--seeds", "5", "--canary", "5"], &["0x5", "not part of the sweep"]);
+}
+
+#[test]
+fn files_that_cannot_be_used_are_refused_with_file_place_and_expectation() {
+    let folder = folder();
+    for command in ["run", "replay"] {
+        file_refused(command, &folder.path().join("nowhere.json"), &["cannot be read"]);
+        file_refused(command, folder.path(), &["is a directory"]);
+        file_refused(command, &file(&folder, "binary", b"ab\xff\xfe"), &["byte 2"]);
+        file_refused(command, &file(&folder, "empty", " \n"), &["empty", "expected"]);
+    }
+    let whole = fs::read_to_string(saved(&folder)).expect("readable");
+    let truncated = file(&folder, "truncated.json", &whole[..whole.len() / 2]);
+    file_refused("replay", &truncated, &["truncated", "line", "column"]);
+    let foreign = file(&folder, "foreign.json", "{\"format\": \"har\", \"version\": 1}");
+    file_refused("replay", &foreign, &["\"har\"", "expected \"simvisor-case\""]);
+    file_refused("replay", &file(&folder, "other.json", "{}"), &["expected \"simvisor-case\""]);
+    let future = altered(&folder, |case| case["version"] = json!(9));
+    file_refused("replay", &future, &["version 9 is newer", "update simvisor"]);
+    let unknown = altered(&folder, |case| case["scenario"]["config"]["graze"] = json!("1s"));
+    file_refused("replay", &unknown, &["line 1", "graze", "did you mean `grace`"]);
+    let site = altered(&folder, |case| case["tape"][2] = json!(["nowhere", 2, 0]));
+    file_refused("replay", &site, &["choice 2", "`nowhere`"]);
+    let senseless = altered(&folder, |case| {
+        let add = json!({ "at": "1ms", "do": { "add": "nobody" } });
+        case["scenario"]["operation"] = json!([add]);
+    });
+    file_refused("replay", &senseless, &["operation 1", "nobody"]);
+    let lost = altered(&folder, |case| {
+        case["tape"] = json!([]);
+        case["shown"]["verdict"] = json!("panic");
+        case["origin"].as_object_mut().expect("an object").remove("seed");
+    });
+    refused(&["replay", text(&lost)], &[text(&lost), "`origin.seed`"]);
+    let strange = altered(&folder, |case| {
+        case["tape"] = json!([]);
+        case["shown"]["verdict"] = json!("hang");
+        case["origin"]["strategy"] = json!("psychic");
+    });
+    refused(&["replay", text(&strange)], &[text(&strange), "`psychic`", "fifo, random"]);
+
+    let misspelt = file(&folder, "misspelt.toml", "[config]\ngrace = \"1s\"\nmax_concurent = 2\n");
+    file_refused("run", &misspelt, &["line 3, column 1", "did you mean `max_concurrent`"]);
+    let broken = file(&folder, "broken.toml", "[[task]]\nname = \n");
+    file_refused("run", &broken, &["line 2"]);
+    refused(&["sweep", "--seeds", "1", "--out", text(&misspelt)], &[text(&misspelt), "no directory"]);
+    let output = folder.path().join("no/such/folder.json");
+    refused(&["run", "--seed", "7", "--save", text(&output)], &[text(&output), "cannot be written"]);
+}
+
+#[test]
+fn a_file_of_the_other_kind_comes_with_the_command_that_takes_it() {
+    let folder = folder();
+    let case = saved(&folder);
+    file_refused(
+        "run",
+        &case,
+        &["expected a scenario (TOML)", &format!("`simvisor replay {}`", case.display())],
+    );
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/crash-loop.toml");
+    file_refused(
+        "replay",
+        &scenario,
+        &["expected a case file", &format!("`simvisor run {}`", scenario.display())],
+    );
+}
