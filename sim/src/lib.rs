@@ -5,6 +5,7 @@
 pub mod case;
 pub mod choice;
 pub mod oracle;
+pub mod report;
 pub mod rng;
 pub mod scenario;
 pub mod schedule;

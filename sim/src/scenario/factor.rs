@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserializer, Serializer, de};
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-pub(super) fn serialize<S: Serializer>(factor: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(factor: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if factor.is_finite() {
         serializer.serialize_f64(*factor)
     } else {
@@ -21,7 +21,7 @@ fn words(factor: f64) -> &'static str {
     }
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     struct Visitor;
 
     impl de::Visitor<'_> for Visitor {

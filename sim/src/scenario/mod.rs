@@ -2,7 +2,7 @@
 //! generator can draw.
 
 mod drive;
-mod factor;
+pub(crate) mod factor;
 mod generate;
 mod span;
 mod toml_file;

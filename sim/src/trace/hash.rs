@@ -1,8 +1,9 @@
 //! The identity of a run: XXH3-64 over a canonical encoding of its records.
 //!
 //! The encoding is little-endian words of fixed width. A text is written out where it first appears and by its number
-//! afterwards, so the hash depends on what was said and on nothing else. Neither the header nor turn numbers are part
-//! of it: the hash names the behaviour, whoever ran it.
+//! afterwards; numbers count up in the order of first appearance in the records, whatever the texts of the run are
+//! numbered, so the hash depends on what was said and on nothing else. Neither the header nor turn numbers are part
+//! of it: the hash names the behaviour, whoever ran it and whether it was read from a file.
 
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -16,8 +17,7 @@ use super::{
 pub struct TraceHash {
     state: Box<Xxh3Default>,
     bytes: Vec<u8>,
-    /// Texts with a smaller number have been written out.
-    known: u32,
+    numbers: Numbers,
     records: u64,
 }
 
@@ -41,7 +41,7 @@ impl TraceHash {
     pub fn reset(&mut self) {
         self.state.reset();
         self.bytes.clear();
-        self.known = 0;
+        self.numbers.clear();
         self.records = 0;
     }
 
@@ -65,19 +65,13 @@ impl TraceHash {
 }
 
 impl Sink for TraceHash {
-    fn begin(&mut self, _header: &Header, texts: &Texts) {
+    fn begin(&mut self, _header: &Header, _texts: &Texts) {
         self.reset();
-        // Texts of the header get their numbers before the first record.
-        let mut encoder = Encoder { bytes: &mut self.bytes, known: &mut self.known, texts };
-        encoder.u32(u32::try_from(texts.len()).expect("texts are numbered in 32 bits"));
-        for number in 0..texts.len() {
-            encoder.text(Text(u32::try_from(number).expect("texts are numbered in 32 bits")));
-        }
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
         self.records += 1;
-        let mut encoder = Encoder { bytes: &mut self.bytes, known: &mut self.known, texts };
+        let mut encoder = Encoder { bytes: &mut self.bytes, numbers: &mut self.numbers, texts };
         encoder.u64(record.at_ns);
         encoder.what(&record.what);
         if self.bytes.len() >= BLOCK_BYTES {
@@ -86,9 +80,41 @@ impl Sink for TraceHash {
     }
 }
 
+/// Numbers of texts in the order in which the records first said them.
+#[derive(Clone, Default)]
+struct Numbers {
+    /// By the text's number in the run; [`UNSAID`] where no record said it.
+    of_text: Vec<u32>,
+    next: u32,
+}
+
+const UNSAID: u32 = u32::MAX;
+
+impl Numbers {
+    fn clear(&mut self) {
+        self.of_text.clear();
+        self.next = 0;
+    }
+
+    /// The text's number, and whether it is new.
+    fn number(&mut self, text: Text) -> (u32, bool) {
+        let index = text.index();
+        if index >= self.of_text.len() {
+            self.of_text.resize(index + 1, UNSAID);
+        }
+        let number = &mut self.of_text[index];
+        let new = *number == UNSAID;
+        if new {
+            *number = self.next;
+            self.next += 1;
+        }
+        (*number, new)
+    }
+}
+
 struct Encoder<'a> {
     bytes: &'a mut Vec<u8>,
-    known: &'a mut u32,
+    numbers: &'a mut Numbers,
     texts: &'a Texts,
 }
 
@@ -110,12 +136,12 @@ impl Encoder<'_> {
     }
 
     fn text(&mut self, text: Text) {
-        self.u32(text.0);
-        while *self.known <= text.0 {
-            let spelled = self.texts.get(Text(*self.known));
+        let (number, new) = self.numbers.number(text);
+        self.u32(number);
+        if new {
+            let spelled = self.texts.get(text);
             self.len(spelled.len());
             self.bytes.extend_from_slice(spelled.as_bytes());
-            *self.known += 1;
         }
     }
 
@@ -322,5 +348,58 @@ impl Encoder<'_> {
             self.text(waiter.what);
             self.u64(waiter.since_ns);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::ConfigNote;
+
+    fn header(subscribers: Vec<(Text, u64)>) -> Header {
+        let config = ConfigNote { grace_ns: 0, max_concurrent: 0, bus_capacity: 1, timer_late_ns: 0 };
+        Header { runtime: "r".to_owned(), scenario: None, config, subscribers }
+    }
+
+    fn digest(header: &Header, texts: &Texts, removes: &[Text], turn: Option<u64>) -> u64 {
+        let mut hash = TraceHash::new();
+        hash.begin(header, texts);
+        for (op, &task) in (0..).zip(removes) {
+            let what = What::Call { op, call: Call::Remove(task) };
+            hash.record(&Record { at_ns: 5, turn, what }, texts);
+        }
+        hash.digest()
+    }
+
+    #[test]
+    fn the_hash_depends_on_what_was_said_and_on_nothing_else() {
+        let mut texts = Texts::default();
+        let [a, b] = ["a", "b"].map(|name| texts.intern(name));
+        let plain = digest(&header(Vec::new()), &texts, &[a, b, a], None);
+
+        // The same said by a run that numbers its texts otherwise, with subscribers and turns.
+        let mut others = Texts::default();
+        let [_, other_b, subscriber, other_a] = ["never said", "b", "s", "a"].map(|name| others.intern(name));
+        let removes = [other_a, other_b, other_a];
+        assert_eq!(digest(&header(vec![(subscriber, 3)]), &others, &removes, Some(7)), plain);
+
+        // Not the same.
+        assert_ne!(digest(&header(Vec::new()), &texts, &[a, b, b], None), plain);
+        assert_ne!(digest(&header(Vec::new()), &texts, &[b, a, b], None), plain);
+        assert_ne!(digest(&header(Vec::new()), &texts, &[a, b], None), plain);
+    }
+
+    #[test]
+    fn a_hash_can_be_used_again() {
+        let mut texts = Texts::default();
+        let name = texts.intern("a");
+        let record = Record { at_ns: 0, turn: None, what: What::Call { op: 0, call: Call::Remove(name) } };
+        let mut hash = TraceHash::new();
+        let mut once = || {
+            hash.begin(&header(Vec::new()), &texts);
+            hash.record(&record, &texts);
+            (hash.digest(), hash.records())
+        };
+        assert_eq!(once(), once());
     }
 }

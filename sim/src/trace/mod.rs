@@ -4,9 +4,13 @@
 //! Records are fed to [`Sink`]s as the run goes, so that judging and hashing need no stored trace.
 
 mod hash;
+pub(crate) mod json;
 mod text;
 
 pub use hash::TraceHash;
+pub use json::{
+    JsonLines, LINE_BYTES_MAX, TEXT_BYTES_MAX, TEXTS_MAX, TraceError, TraceReader, header_line, record_line,
+};
 pub use text::{Text, Texts};
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +37,7 @@ pub struct Header {
 
 /// Limits and periods of a supervisor, as rules need them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConfigNote {
     /// Grace of a shutdown, in nanoseconds.
     pub grace_ns: u64,
@@ -91,7 +96,8 @@ pub enum What {
         /// How.
         how: BodyEnd,
     },
-    /// The body's context was seen to be cancelled, at this instant.
+    /// The body's context was seen to be cancelled, at this instant: once, by a body that goes on as well as by one
+    /// that is dropped. A runtime that tells of bodies tells of this too.
     BodyCancelled {
         /// The task.
         task: Text,
@@ -112,7 +118,7 @@ pub enum What {
         /// How many.
         lost: u64,
     },
-    /// A bus receiver was told that nothing more will come, or stopped listening.
+    /// A bus receiver was told that nothing more will come. It has been given, or told that it lost, every event.
     ReceiverClosed {
         /// The receiver.
         receiver: Text,
