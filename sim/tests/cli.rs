@@ -205,7 +205,7 @@ fn a_case_that_cannot_be_written_says_what_it_would_have_shown() {
 fn a_seed_prints_the_same_bytes_every_time_however_it_is_written() {
     let first = ran(&["run", "--seed", "7"]);
     assert_eq!(code(&first), CLEAN);
-    assert!(stdout(&first).contains("TaskStarting"), "{}", stdout(&first));
+    assert!(stdout(&first).contains("attempt 1 starts"), "{}", stdout(&first));
     for again in ["7", "0x7", "0X07", "0_7"] {
         assert_eq!(ran(&["run", "--seed", again]).stdout, first.stdout, "{again}");
     }
@@ -257,7 +257,9 @@ fn a_scenario_of_ones_own_is_run_saved_and_replayed() {
     let case = folder.path().join("case.json");
     let run = ran(&["run", text(&scenario), "--seed", "0x5", "--save", text(&case)]);
     assert_eq!(code(&run), CLEAN, "{}", stderr(&run));
-    assert!(stdout(&run).contains("GraceExceeded"), "{}", stdout(&run));
+    assert!(stdout(&run).contains("nightly-report"), "{}", stdout(&run));
+    let json = ran(&["run", text(&scenario), "--seed", "0x5", "--format", "json"]);
+    assert!(stdout(&json).contains("\"GraceExceeded\""), "{}", stdout(&json));
     assert_eq!(read(&case)["scenario"]["name"], "stuck-at-shutdown");
     let replay = ran(&["replay", text(&case)]);
     assert_eq!(code(&replay), CLEAN, "{}", stderr(&replay));

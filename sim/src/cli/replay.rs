@@ -10,7 +10,7 @@ use simvisor_sim::choice::{Fit, Source};
 use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::{HANG, Judged, PANIC, replayed, seeded};
 
-use super::args::View;
+use super::args::{Format, View};
 use super::exit::{Exit, Trouble};
 use super::file;
 use super::guard::Broken;
@@ -53,6 +53,9 @@ impl Replay {
         line(&margin, "case", &format!("{}, {}", self.file.display(), came_from(&case)));
         line(&margin, "then", &then(&case.shown));
         let choices = self.choices(&case, &margin)?;
+        if self.view.format == Format::Text {
+            writeln!(page);
+        }
         let outcome = watch(&case.scenario, choices.source(&case), self.view, page);
         let exit = conclude(&margin, &outcome);
         line(&margin, "now", now(&case.shown, &outcome));

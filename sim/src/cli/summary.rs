@@ -1,9 +1,8 @@
 //! What `run` and `replay` say when a run is over, and the words that all commands share.
 
-use std::time::Duration;
-
 use anstyle::{AnsiColor, Style};
 use simvisor_sim::oracle::RULES;
+use simvisor_sim::report::nanos_text;
 use simvisor_sim::search::{CANARY, Finding, HANG, Judged, NONDETERMINISM, PANIC};
 
 use super::args::Format;
@@ -35,11 +34,6 @@ pub(crate) fn sentence(rule: &str) -> &'static str {
     }
 }
 
-/// An instant of virtual time.
-pub(crate) fn instant(at_ns: u64) -> String {
-    humantime::format_duration(Duration::from_nanos(at_ns)).to_string()
-}
-
 /// A line of the summary: what, and how it is.
 pub(crate) fn line(page: &Page, what: &str, how: &str) {
     writeln!(page, "{DIM}{what:<9}{DIM:#} {how}");
@@ -52,7 +46,7 @@ pub(crate) fn conclude(page: &Page, outcome: &Result<Judged, Broken>) -> Exit {
             let detail = judged.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
             line(page, "verdict", &format!("{}{detail}", judged.verdict.name()));
             line(page, "events", &judged.events.to_string());
-            line(page, "time", &format!("{} of virtual time", instant(judged.time_ns)));
+            line(page, "time", &format!("{} of virtual time", nanos_text(judged.time_ns)));
             line(page, "trace", &format!("{:#018x}", judged.trace_hash));
             for Finding { rule, message, at_ns } in &judged.findings {
                 violation(page, rule, message, Some(*at_ns));
@@ -76,7 +70,7 @@ pub(crate) fn conclude(page: &Page, outcome: &Result<Judged, Broken>) -> Exit {
 }
 
 fn violation(page: &Page, rule: &str, message: &str, at_ns: Option<u64>) {
-    let at = at_ns.map_or_else(String::new, |at_ns| format!(" at {}", instant(at_ns)));
+    let at = at_ns.map_or_else(String::new, |at_ns| format!(" at {}", nanos_text(at_ns)));
     line(page, "found", &format!("{BAD}{rule}{BAD:#}{at}: {message}"));
     line(page, "", &format!("{DIM}{}{DIM:#}", sentence(rule)));
 }

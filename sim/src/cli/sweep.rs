@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 use simvisor_sim::oracle::RULES;
+use simvisor_sim::report::nanos_text;
 use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::{SeedFailure, SweepOptions, SweepReport, Verdict, sweep};
 
@@ -14,7 +15,7 @@ use super::Started;
 use super::args::{Format, jobs, number, positive, seconds, strategy};
 use super::exit::{Exit, Trouble};
 use super::page::Page;
-use super::summary::{BAD, BOLD, DIM, GOOD, instant, line, sentence};
+use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
 
 /// Arguments of `simvisor sweep`.
 #[derive(Debug, clap::Args)]
@@ -214,7 +215,7 @@ fn tell_rules(report: &SweepReport, page: &Page) {
 
 fn tell_failures(report: &SweepReport, started: Started, page: &Page) {
     for SeedFailure { seed, rule, message, at_ns, case } in &report.failures {
-        let at = at_ns.map_or_else(String::new, |at_ns| format!(" at {}", instant(at_ns)));
+        let at = at_ns.map_or_else(String::new, |at_ns| format!(" at {}", nanos_text(at_ns)));
         writeln!(page, "{BAD}{rule}{BAD:#} in seed {BOLD}{seed:#x}{BOLD:#}{at}: {message}");
         writeln!(page, "  {DIM}{}{DIM:#}", sentence(rule));
         writeln!(page, "  {}", case.display());
