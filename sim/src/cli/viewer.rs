@@ -8,9 +8,9 @@ use std::sync::Arc;
 use simvisor_sim::choice::Source;
 use simvisor_sim::scenario::Scenario;
 use simvisor_sim::search::{Judged, Runner};
-use simvisor_sim::trace::{Header, Record, Sink, Texts, What};
+use simvisor_sim::report::{Detail, Timeline};
+use simvisor_sim::trace::{Header, JsonLines, Record, Sink, Texts};
 
-use self::stand_in::{JsonLines, Timeline};
 use super::args::{Format, View};
 use super::guard::{Broken, Pulse, guarded};
 use super::page::Page;
@@ -22,7 +22,11 @@ use super::page::Page;
 pub(crate) fn watch(scenario: &Scenario, source: Source, view: View, page: &Page) -> Result<Judged, Broken> {
     let page = page.clone();
     run(scenario, source, view, move || match view.format {
-        Format::Text => Printer::Timeline(Timeline::new(page)),
+        Format::Text => {
+            let detail = if view.all { Detail::All } else { Detail::Usual };
+            // The page takes the colour away where nobody can see it.
+            Printer::Timeline(Timeline::new(page).with_detail(detail).with_colour(true))
+        }
         Format::Json => Printer::Lines(JsonLines::new(page)),
     })
 }
@@ -43,7 +47,7 @@ fn run(
 ) -> Result<Judged, Broken> {
     let scenario = scenario.clone();
     guarded(view.hang_after, move |pulse| {
-        let viewer = Viewer { printer: printer(), all: view.all, pulse: Arc::clone(pulse) };
+        let viewer = Viewer { printer: printer(), pulse: Arc::clone(pulse) };
         let viewer = Rc::new(RefCell::new(viewer));
         let judged = Runner::default().watch(&scenario, source, Rc::clone(&viewer) as _);
         viewer.take().finish().expect("a page takes whatever is written");
@@ -62,7 +66,6 @@ enum Printer {
 #[derive(Default)]
 struct Viewer {
     printer: Printer,
-    all: bool,
     pulse: Arc<Pulse>,
 }
 
@@ -78,7 +81,8 @@ impl Viewer {
 
     fn finish(self) -> io::Result<()> {
         match self.printer {
-            Printer::Nothing | Printer::Timeline(_) => Ok(()),
+            Printer::Nothing => Ok(()),
+            Printer::Timeline(timeline) => timeline.finish().map(drop),
             Printer::Lines(lines) => lines.finish().map(drop),
         }
     }
@@ -90,74 +94,6 @@ impl Sink for Viewer {
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
-        let shown = self.all || matches!(record.what, What::Event(_) | What::End(_));
-        self.print(|sink| {
-            if shown {
-                sink.record(record, texts);
-            }
-        });
-    }
-}
-
-mod stand_in {
-    //! Plain printers, until the writers of traces and timelines are here: time, kind of event, task.
-
-    use std::io::{self, Write};
-    use std::time::Duration;
-
-    use serde_json::json;
-    use simvisor_sim::trace::{Header, Record, Sink, Texts, What, kind_name};
-
-    pub(super) struct Timeline<W>(W);
-
-    impl<W: Write> Timeline<W> {
-        pub(super) fn new(out: W) -> Self {
-            Self(out)
-        }
-    }
-
-    impl<W: Write> Sink for Timeline<W> {
-        fn begin(&mut self, _header: &Header, _texts: &Texts) {}
-
-        fn record(&mut self, record: &Record, texts: &Texts) {
-            let at = humantime::format_duration(Duration::from_nanos(record.at_ns)).to_string();
-            let _ = match &record.what {
-                What::Event(event) => {
-                    let task = event.task.map_or("", |task| texts.get(task));
-                    writeln!(self.0, "{at:>16}  {:<22}  {task}", kind_name(event.kind))
-                }
-                other => writeln!(self.0, "{at:>16}  {other:?}"),
-            };
-        }
-    }
-
-    pub(super) struct JsonLines<W>(W);
-
-    impl<W: Write> JsonLines<W> {
-        pub(super) fn new(out: W) -> Self {
-            Self(out)
-        }
-
-        pub(super) fn finish(mut self) -> io::Result<W> {
-            self.0.flush().map(|()| self.0)
-        }
-    }
-
-    impl<W: Write> Sink for JsonLines<W> {
-        fn begin(&mut self, header: &Header, _texts: &Texts) {
-            let _ = writeln!(self.0, "{}", json!({ "runtime": header.runtime }));
-        }
-
-        fn record(&mut self, record: &Record, texts: &Texts) {
-            let line = match &record.what {
-                What::Event(event) => json!({
-                    "at_ns": record.at_ns,
-                    "event": kind_name(event.kind),
-                    "task": event.task.map(|task| texts.get(task)),
-                }),
-                other => json!({ "at_ns": record.at_ns, "what": format!("{other:?}") }),
-            };
-            let _ = writeln!(self.0, "{line}");
-        }
+        self.print(|sink| sink.record(record, texts));
     }
 }
