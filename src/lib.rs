@@ -27,6 +27,8 @@ mod actor;
 mod alive;
 mod attempt;
 pub mod bus;
+#[cfg(feature = "controller")]
+mod controller;
 mod error;
 mod event;
 mod hub;
@@ -41,6 +43,8 @@ mod task;
 
 pub use alive::AliveTracker;
 pub use bus::Bus;
+#[cfg(feature = "controller")]
+pub use controller::{AdmissionPolicy, ControllerConfig, ControllerError, ControllerSpec};
 pub use error::{RuntimeError, TaskError};
 pub use event::{BackoffSource, Event, EventKind};
 pub use hub::Observe;

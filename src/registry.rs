@@ -107,6 +107,12 @@ impl Registry {
             .filter(|entry| entry.incarnation == incarnation && entry.stage == Stage::Requested)
     }
 
+    /// Whether this incarnation is the one registered ([G5]).
+    #[cfg(feature = "controller")]
+    pub(crate) fn holds(&self, name: &str, incarnation: Incarnation) -> bool {
+        self.entries.get(name).is_some_and(|entry| entry.incarnation == incarnation)
+    }
+
     pub(crate) fn spawned(&mut self, name: &str, job: JobKey) {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.stage = Stage::Spawned(job);

@@ -51,6 +51,8 @@ pub enum Role {
     Worker,
     /// One incarnation of a task.
     Actor,
+    /// The controller's loop over its inbox.
+    Controller,
 }
 
 impl Role {
@@ -62,6 +64,7 @@ impl Role {
             Self::Listener => "listener",
             Self::Worker => "worker",
             Self::Actor => "actor",
+            Self::Controller => "controller",
         }
     }
 }
@@ -86,6 +89,10 @@ pub enum PreemptPoint {
     WorkerTook,
     /// The run has found that it may end and has not yet done so.
     BeforeEnd,
+    /// The controller has seen a message in its inbox and not yet acted on it.
+    ControllerMessage,
+    /// A call of `submit` has room in the controller's queue and has not yet taken its place there.
+    BeforeSubmit,
 }
 
 /// What a future waits for, for reports of deadlocks. Real runtimes ignore it.
@@ -117,6 +124,10 @@ pub enum WaitsFor {
     AllRemoved,
     /// The subscribers' queues running empty.
     Drain,
+    /// A submission, or the end of a task that a slot started.
+    Submission,
+    /// Room in the controller's queue.
+    Room,
 }
 
 impl WaitsFor {
@@ -137,6 +148,8 @@ impl WaitsFor {
             Self::Idle => "the last task's removal or a shutdown request",
             Self::AllRemoved => "every task's removal within grace",
             Self::Drain => "the subscribers' queues to run empty",
+            Self::Submission => "a submission or the end of a slot's task",
+            Self::Room => "room in the controller's queue",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The supervisor: owns registry, bus and subscribers, and carries a run from its start to its end.
+//! The supervisor: owns registry, bus, subscribers and controller, and carries a run from its start to its end.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use crate::actor::{self, Actor};
 use crate::bus::Receiver;
+#[cfg(feature = "controller")]
+use crate::controller::{Controller, ControllerConfig};
 use crate::error::RuntimeError;
 use crate::event::{Event, EventKind};
 use crate::hub::{Hub, Observe};
@@ -51,6 +53,8 @@ pub struct SupervisorBuilder {
     config: SupervisorConfig,
     subscribers: Vec<Rc<dyn Subscribe>>,
     observer: Option<Rc<dyn Observe>>,
+    #[cfg(feature = "controller")]
+    pub(crate) controller: Option<ControllerConfig>,
 }
 
 impl std::fmt::Debug for SupervisorBuilder {
@@ -63,7 +67,14 @@ impl SupervisorBuilder {
     /// A supervisor on `rt` with the default configuration and no subscribers.
     #[must_use]
     pub fn new(rt: Rt) -> Self {
-        Self { rt, config: SupervisorConfig::default(), subscribers: Vec::new(), observer: None }
+        Self {
+            rt,
+            config: SupervisorConfig::default(),
+            subscribers: Vec::new(),
+            observer: None,
+            #[cfg(feature = "controller")]
+            controller: None,
+        }
     }
 
     /// Sets the configuration.
@@ -101,6 +112,8 @@ impl SupervisorBuilder {
                 subscribers,
                 registry: RefCell::new(Registry::default()),
                 inbox: Inbox::default(),
+                #[cfg(feature = "controller")]
+                controller: self.controller.map(Controller::new),
                 phase: Cell::new(Phase::Waiting),
                 ready: Latch::new(),
                 progress: RefCell::new(None),
@@ -112,17 +125,19 @@ impl SupervisorBuilder {
 /// Runs tasks under their policies. Cheap to clone; all clones are the same supervisor.
 #[derive(Clone)]
 pub struct Supervisor {
-    inner: Rc<Inner>,
+    pub(crate) inner: Rc<Inner>,
 }
 
-struct Inner {
-    hub: Rc<Hub>,
+pub(crate) struct Inner {
+    pub(crate) hub: Rc<Hub>,
     config: SupervisorConfig,
     permits: Option<Semaphore>,
     subscribers: Rc<SubscriberSet>,
     registry: RefCell<Registry>,
     inbox: Inbox<Message>,
-    phase: Cell<Phase>,
+    #[cfg(feature = "controller")]
+    pub(crate) controller: Option<Controller>,
+    pub(crate) phase: Cell<Phase>,
     ready: Latch,
     /// Whoever drives the run, woken when a task is removed or a shutdown is requested.
     progress: RefCell<Option<Waker>>,
@@ -164,7 +179,7 @@ impl Supervisor {
     /// request or the end of the run. A refused add publishes nothing.
     #[allow(clippy::needless_pass_by_value)] // the family's signature: a spec is handed over
     pub fn add_task(&self, spec: TaskSpec) -> Result<(), RuntimeError> {
-        self.inner.add(&spec)
+        self.inner.add(&spec).map(|_| ())
     }
 
     /// Asks for a task's removal ([G3]). The removal itself is told by events.
@@ -274,6 +289,11 @@ impl Supervisor {
         let rt = &inner.hub.rt;
         jobs.jobs.push(rt.spawn(Role::Registry, &Arc::from(""), Box::pin(Rc::clone(inner).registry_loop())));
         jobs.jobs.extend(inner.subscribers.start());
+        #[cfg(feature = "controller")]
+        if inner.controller.is_some() {
+            let controller = Box::pin(Rc::clone(inner).controller_loop());
+            jobs.jobs.push(rt.spawn(Role::Controller, &Arc::from(""), controller));
+        }
         if !refused {
             for spec in &specs {
                 inner.add(spec).expect("the names were checked and no add came between");
@@ -292,11 +312,11 @@ impl Supervisor {
 }
 
 impl Inner {
-    fn publish(&self, event: Event) {
+    pub(crate) fn publish(&self, event: Event) {
         self.hub.publish(event);
     }
 
-    fn wake_driver(&self) {
+    pub(crate) fn wake_driver(&self) {
         let waker = self.progress.borrow_mut().take();
         if let Some(waker) = waker {
             waker.wake();
@@ -317,7 +337,7 @@ impl Inner {
         }
     }
 
-    fn add(&self, spec: &TaskSpec) -> Result<(), RuntimeError> {
+    pub(crate) fn add(&self, spec: &TaskSpec) -> Result<Incarnation, RuntimeError> {
         if !self.phase.get().accepts_adds() {
             return Err(RuntimeError::ShuttingDown);
         }
@@ -328,7 +348,7 @@ impl Inner {
         let event = Event::unstamped(EventKind::TaskAddRequested).with_task(Arc::clone(&name));
         self.publish(event.with_spec(spec.clone()));
         self.inbox.send(Message::Admit(name, incarnation));
-        Ok(())
+        Ok(incarnation)
     }
 
     /// Requests a removal; gives the latch that tells of its end, or nothing if there is no such task.
@@ -349,10 +369,21 @@ impl Inner {
         Some(removed)
     }
 
+    /// As [`Inner::remove`], unless the name belongs to another incarnation by now ([G5]).
+    #[cfg(feature = "controller")]
+    pub(crate) fn remove_incarnation(&self, name: &str, incarnation: Incarnation) {
+        let holds = self.registry.borrow().holds(name, incarnation);
+        if holds {
+            self.remove(name, None);
+        }
+    }
+
     fn request_shutdown(&self) {
         let Some(stopping) = self.phase.get().shutdown_requested(self.hub.rt.now()) else { return };
         self.phase.set(stopping);
         self.publish(Event::unstamped(EventKind::ShutdownRequested));
+        #[cfg(feature = "controller")]
+        self.close_controller();
         let tokens = self.registry.borrow().tokens();
         for token in tokens {
             token.cancel();
@@ -407,7 +438,20 @@ impl Inner {
 
     fn removed(&self, name: &Arc<str>, entry: &Entry) {
         self.publish(Event::unstamped(EventKind::TaskRemoved).with_task(Arc::clone(name)));
+        #[cfg(feature = "controller")]
+        if let Some(controller) = &self.controller {
+            controller.removed(name, entry.incarnation);
+        }
         entry.removed.raise();
+    }
+
+    /// Whether nothing is registered, requested or queued ([D1]).
+    fn is_idle(&self) -> bool {
+        #[cfg(feature = "controller")]
+        if self.controller.as_ref().is_some_and(|controller| !controller.is_idle()) {
+            return false;
+        }
+        self.registry.borrow().is_empty()
     }
 
     /// Waits until the run should end: by itself, which closes it to adds at once (`None`), or by a request made at
@@ -421,7 +465,7 @@ impl Inner {
             if let Phase::Stopping { requested_at } = self.phase.get() {
                 return Some(requested_at);
             }
-            if self.registry.borrow().is_empty() {
+            if self.is_idle() {
                 self.phase.set(Phase::Draining); // [D1] [D5]
                 return None;
             }
@@ -429,7 +473,7 @@ impl Inner {
     }
 
     fn poll_stop(&self, mode: Mode, cx: &mut Context<'_>) -> Poll<()> {
-        let idle = mode == Mode::UntilIdle && self.registry.borrow().is_empty();
+        let idle = mode == Mode::UntilIdle && self.is_idle();
         if idle || self.phase.get().is_stopping() {
             return Poll::Ready(());
         }
@@ -455,12 +499,16 @@ impl Inner {
         .await;
         self.phase.set(Phase::Draining);
         if in_time {
+            #[cfg(feature = "controller")]
+            self.settle_controller();
             self.publish(Event::unstamped(EventKind::AllStoppedWithinGrace));
             return Ok(());
         }
         self.publish(Event::unstamped(EventKind::GraceExceeded));
         let stuck = self.registry.borrow().names();
         self.abort_all();
+        #[cfg(feature = "controller")]
+        self.settle_controller();
         Err(RuntimeError::GraceExceeded { grace: self.config.grace, stuck })
     }
 
@@ -519,6 +567,8 @@ impl Drop for RunGuard {
     fn drop(&mut self) {
         let rt = &self.inner.hub.rt;
         self.inner.phase.set(Phase::Over);
+        #[cfg(feature = "controller")]
+        self.inner.close_controller(); // a run that was dropped may have submissions left ([C1])
         self.inner.subscribers.close();
         for job in self.jobs.drain(..) {
             rt.abort(job);
@@ -530,6 +580,8 @@ impl Drop for RunGuard {
             }
             entry.removed.raise();
         }
+        #[cfg(feature = "controller")]
+        self.inner.clear_controller();
         self.inner.hub.bus.close();
     }
 }

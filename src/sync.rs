@@ -232,6 +232,14 @@ impl Semaphore {
         self.inner.borrow().available
     }
 
+    /// A permit, if one is free at once. Never overtakes those that wait.
+    #[must_use]
+    pub fn try_acquire(&self) -> Option<Permit> {
+        let mut permits = self.inner.borrow_mut();
+        permits.available = permits.available.checked_sub(1)?;
+        Some(Permit { semaphore: self.clone() })
+    }
+
     /// A permit, first come first served; dropping the future gives up the place.
     #[must_use]
     pub fn acquire(&self) -> Acquire {
@@ -374,11 +382,36 @@ impl<T> Inbox<T> {
         })
         .await
     }
+
+    /// The oldest message, if there is one.
+    pub fn try_recv(&self) -> Option<T> {
+        self.inner.borrow_mut().messages.pop_front()
+    }
+
+    /// Ready once there is a message, which stays where it is.
+    pub async fn ready(&self) {
+        poll_fn(|cx| {
+            let mut inner = self.inner.borrow_mut();
+            if !inner.messages.is_empty() {
+                return Poll::Ready(());
+            }
+            inner.reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Whether there is no message.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inner.borrow().messages.is_empty()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
 
     fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
         Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
@@ -437,6 +470,28 @@ mod tests {
             drop(parent.child_token());
         }
         assert_eq!(parent.inner.children.borrow().len(), 1);
+    }
+
+    #[test]
+    fn a_free_permit_can_be_had_at_once_and_a_promised_one_cannot() {
+        let semaphore = Semaphore::new(1);
+        let held = semaphore.try_acquire().expect("one permit is free");
+        assert!(semaphore.try_acquire().is_none());
+        let mut waits = semaphore.acquire();
+        assert!(poll(&mut waits).is_pending());
+        drop(held);
+        assert!(semaphore.try_acquire().is_none(), "the permit is promised to the one that waited");
+        drop(waits);
+        assert!(semaphore.try_acquire().is_some());
+    }
+
+    #[test]
+    fn a_message_stays_in_the_inbox_until_it_is_taken() {
+        let inbox = Inbox::default();
+        assert!(poll(&mut pin!(inbox.ready())).is_pending() && inbox.is_empty());
+        inbox.send(1);
+        assert!(poll(&mut pin!(inbox.ready())).is_ready() && !inbox.is_empty());
+        assert_eq!((inbox.try_recv(), inbox.try_recv()), (Some(1), None));
     }
 
     #[test]

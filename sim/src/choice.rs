@@ -35,10 +35,14 @@ pub enum Site {
     WorkerTook,
     /// … between finding that the run may end and ending it.
     BeforeEnd,
+    /// … between seeing a message to the controller and acting on it.
+    ControllerMessage,
+    /// … between having room in the controller's queue and taking a place there.
+    BeforeSubmit,
 }
 
 /// Every site with its name in case files.
-pub const SITES: [(Site, &str); 11] = [
+pub const SITES: [(Site, &str); 13] = [
     (Site::Schedule, "schedule"),
     (Site::TimerTie, "timer-tie"),
     (Site::Jitter, "jitter"),
@@ -50,6 +54,8 @@ pub const SITES: [(Site, &str); 11] = [
     (Site::ListenerReceived, "preempt-listener-received"),
     (Site::WorkerTook, "preempt-worker-took"),
     (Site::BeforeEnd, "preempt-before-end"),
+    (Site::ControllerMessage, "preempt-controller-message"),
+    (Site::BeforeSubmit, "preempt-before-submit"),
 ];
 
 impl Site {
@@ -83,6 +89,8 @@ impl From<PreemptPoint> for Site {
             PreemptPoint::ListenerReceived => Self::ListenerReceived,
             PreemptPoint::WorkerTook => Self::WorkerTook,
             PreemptPoint::BeforeEnd => Self::BeforeEnd,
+            PreemptPoint::ControllerMessage => Self::ControllerMessage,
+            PreemptPoint::BeforeSubmit => Self::BeforeSubmit,
         }
     }
 }

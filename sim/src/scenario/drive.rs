@@ -55,6 +55,8 @@ struct Stage {
     /// Limit of one attempt for tasks without their own.
     timeout: Span,
     calm: Latch,
+    /// The end is recorded; what is dropped from now on is not part of the trace.
+    over: Cell<bool>,
 }
 
 /// A task's declaration with its name shared.
@@ -83,6 +85,7 @@ impl Stage {
             grace: scenario.config.grace,
             timeout: scenario.config.timeout,
             calm: Latch::new(),
+            over: Cell::new(false),
         })
     }
 
@@ -116,6 +119,9 @@ impl Stage {
     }
 
     fn record(&self, what: What) {
+        if self.over.get() {
+            return;
+        }
         let record = Record { at_ns: self.world.now_ns(), turn: Some(self.world.turn()), what };
         self.sink.borrow_mut().record(&record, &self.texts.borrow());
     }
@@ -173,6 +179,8 @@ impl Stage {
         let (stage, supervisor) = (Rc::clone(self), supervisor.clone());
         let mode = scenario.mode;
         let run_at_ns = scenario.run_at.ns();
+        let second =
+            u32::try_from(scenario.operations.len() + 1).expect("operations are numbered in 32 bits");
         self.world.spawn_run(async move {
             stage.world.sleep_until_ns(run_at_ns).await;
             let starting: Vec<_> = stage.decls.iter().filter(|decl| decl.decl.start).collect();
@@ -185,8 +193,15 @@ impl Stage {
                 Mode::Serve => (Call::Serve, supervisor.serve().right_future()),
             };
             stage.record(What::Call { op: 0, call });
-            let answer = stage.answer(result.await);
-            stage.record(What::Answer { op: 0, answer });
+            let result = result.await;
+            let refused = matches!(result, Err(RuntimeError::TaskAlreadyExists { .. }));
+            stage.record(What::Answer { op: 0, answer: stage.answer(result) });
+            if refused {
+                // What was added before is still there; a run without further tasks is what a user would try next.
+                stage.record(What::Call { op: second, call: Call::Run(Vec::new()) });
+                let answer = stage.answer(supervisor.run(Vec::new()).await);
+                stage.record(What::Answer { op: second, answer });
+            }
             stage.take_stock(&supervisor);
         });
     }
@@ -341,6 +356,7 @@ impl Stage {
             End::Limit(text) => EndNote::Limit(self.text(text)),
         };
         self.record(What::End(note));
+        self.over.set(true);
     }
 
     fn waiter(&self, stuck: &Stuck) -> Waiter {
@@ -405,7 +421,8 @@ impl Task for ScriptedTask {
         let script = &self.decl.decl.script;
         let step = script.get(attempt as usize - 1).or(script.last()).copied().unwrap_or_default();
         let task = self.stage.text(&self.decl.name);
-        Box::pin(Body { stage: Rc::clone(&self.stage), task, attempt, left: false }.play(step, ctx))
+        let body = Body { stage: Rc::clone(&self.stage), task, attempt, ctx, told: false, left: false };
+        Box::pin(body.play(step))
     }
 }
 
@@ -414,16 +431,20 @@ struct Body {
     stage: Rc<Stage>,
     task: Text,
     attempt: u32,
+    ctx: CancellationToken,
+    /// It saw that it is cancelled.
+    told: bool,
     left: bool,
 }
 
 /// How long a body runs once calm has come.
-const CALM_RUN_NS: u64 = 1_000_000;
+const CALM_RUN_NS: u64 = 100_000;
 
 impl Body {
-    async fn play(mut self, step: Step, ctx: CancellationToken) -> Result<(), TaskError> {
+    async fn play(mut self, step: Step) -> Result<(), TaskError> {
         let (task, attempt) = (self.task, self.attempt);
         self.stage.record(What::BodyEntered { task, attempt });
+        let ctx = self.ctx.clone();
         let ending = self.act(step, &ctx).await;
         match ending {
             Ending::Ok => {
@@ -454,36 +475,36 @@ impl Body {
     }
 
     /// Does what the step says until it ends, is told to end, or calm comes.
-    async fn act(&self, step: Step, ctx: &CancellationToken) -> Ending {
-        let world = &self.stage.world;
-        if self.stage.calm.is_raised() {
-            select(world.sleep_ns(CALM_RUN_NS), ctx.cancelled()).await;
-            return if ctx.is_cancelled() { self.told_to_end(Ending::Canceled) } else { Ending::Ok };
-        }
+    async fn act(&mut self, step: Step, ctx: &CancellationToken) -> Ending {
+        let stage = Rc::clone(&self.stage);
+        let world = &stage.world;
+        let is_calm = stage.calm.is_raised();
+        let step = if is_calm { Step { run: Span(CALM_RUN_NS), ..Step::default() } } else { step };
         let mut work = world.sleep_ns(step.run.ns());
         let mut cancelled = ctx.cancelled();
-        let mut calm = self.stage.calm.wait();
-        let heeds = step.on_cancel != OnCancel::Ignore;
-        let first = poll_fn(|cx| {
+        let mut calm = stage.calm.wait();
+        let ended = poll_fn(|cx| {
             if step.then != Ending::Never && work.poll_unpin(cx).is_ready() {
                 return Poll::Ready(Some(step.then));
             }
-            if heeds && cancelled.poll_unpin(cx).is_ready() {
+            if !self.told && cancelled.poll_unpin(cx).is_ready() {
+                self.told();
+            }
+            if self.told && step.on_cancel != OnCancel::Ignore {
                 return Poll::Ready(None);
             }
-            calm.poll_unpin(cx).map(|()| Some(Ending::Ok))
+            if is_calm { Poll::Pending } else { calm.poll_unpin(cx).map(|()| Some(Ending::Ok)) }
         })
         .await;
-        match (first, step.on_cancel) {
+        match (ended, step.on_cancel) {
             (Some(ending), _) => ending,
-            (None, OnCancel::Ignore) => unreachable!("a body that ignores cancellation is not told"),
+            (None, OnCancel::Ignore) => unreachable!("a body that ignores cancellation goes on"),
             (None, OnCancel::End { after, then }) => {
-                let then = self.told_to_end(then);
                 if !after.is_zero() {
-                    select(world.sleep_ns(after.ns()), self.stage.calm.wait()).await;
+                    select(world.sleep_ns(after.ns()), stage.calm.wait()).await;
                 }
                 if then == Ending::Never {
-                    self.stage.calm.wait().await;
+                    stage.calm.wait().await;
                     return Ending::Ok;
                 }
                 then
@@ -491,9 +512,10 @@ impl Body {
         }
     }
 
-    fn told_to_end(&self, ending: Ending) -> Ending {
+    /// The context was seen to be cancelled.
+    fn told(&mut self) {
+        self.told = true;
         self.stage.record(What::BodyCancelled { task: self.task, attempt: self.attempt });
-        ending
     }
 
     fn leave(&mut self, how: BodyEnd) {
@@ -505,6 +527,9 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if !self.left {
+            if !self.told && self.ctx.is_cancelled() {
+                self.told(); // the last that it can see
+            }
             self.leave(BodyEnd::Dropped);
         }
     }

@@ -98,7 +98,7 @@ impl Swarm {
             jitter: on(5),
             permits: on(6),
             always: on(9),
-            spin: on(1),
+            spin: on(1) && finale == Finale::Shutdown,
             adds: on(10),
             removes: on(8),
             cancels: on(8),
@@ -138,8 +138,8 @@ impl Generator {
     fn near_ticks(&mut self, ticks: u32) -> Span {
         let Span(ns) = self.ticks(ticks);
         match self.numbers.below(16) {
-            0 => Span(ns + 1),
-            1 => Span(ns.saturating_sub(1)),
+            0 if ns > 0 => Span(ns + 1),
+            1 if ns > 0 => Span(ns - 1),
             _ => Span(ns),
         }
     }
@@ -305,15 +305,25 @@ impl Generator {
         Step { run: self.near_ticks(6), then, on_cancel }
     }
 
-    /// Sees to it that the task cannot keep the world busy at one instant, unless this seed wants that.
+    /// Sees to it that each attempt with what follows it takes some time, unless this seed wants to spin: otherwise a
+    /// task fills its world with millions of attempts at one instant, or a nanosecond apart.
     fn tame(&mut self, task: &mut TaskDecl) {
-        if self.swarm.spin || !task.may_spin() {
-            return;
-        }
-        for step in &mut task.script {
-            if step.run.is_zero() {
-                step.run = Span(TICK_NS);
+        let short = |span: Span| span.ns() < TICK_NS - 1;
+        let no_delay = match task.restart {
+            Restart::Always { every } => every.is_none_or(short),
+            Restart::Never | Restart::OnFailure => false,
+        };
+        let restarts = task.restart != Restart::Never && !self.swarm.spin;
+        let shrinking = task.backoff.jitter != Jitter::None || task.backoff.factor < 1.0;
+        if restarts && (no_delay || shrinking || short(task.backoff.first)) {
+            for step in &mut task.script {
+                step.run = step.run.max(Span(TICK_NS));
             }
+        }
+        if let Some(timeout) = task.timeout.filter(|timeout| !timeout.is_zero()) {
+            let last =
+                task.script.last().filter(|_| self.ends_by_itself()).map_or(0, |last| last.run.ns() + 1);
+            task.timeout = Some(timeout.max(Span(last.max(TICK_NS - 1))));
         }
     }
 

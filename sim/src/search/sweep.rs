@@ -39,6 +39,8 @@ pub struct SweepOptions {
     pub hang_after: Duration,
     /// When a world is given up.
     pub limits: Limits,
+    /// Whether the report lists the trace hash of every seed.
+    pub keep_hashes: bool,
 }
 
 impl Default for SweepOptions {
@@ -53,6 +55,7 @@ impl Default for SweepOptions {
             recheck_every: 64,
             hang_after: Duration::from_secs(30),
             limits: Limits::default(),
+            keep_hashes: false,
         }
     }
 }
@@ -107,6 +110,8 @@ pub struct SweepReport {
     pub failures: Vec<SeedFailure>,
     /// The sweep stopped because of `failures_max`.
     pub stopped_early: bool,
+    /// Trace hash of each seed, by seed, if they were asked for.
+    pub hashes: Vec<(u64, u64)>,
 }
 
 /// Why a sweep could not be carried out.
@@ -204,6 +209,7 @@ pub fn sweep(options: &SweepOptions, mut watch: impl FnMut(Progress)) -> Result<
         }
     }
     report.failures.sort_by_key(|failure| failure.seed);
+    report.hashes.sort_unstable();
     for failure in &report.failures {
         if let Some(rule) = RULES.iter().position(|rule| rule.id == failure.rule) {
             report.broken[rule] += 1;
@@ -245,6 +251,7 @@ struct Share {
     choices: u64,
     verdicts: [u64; 4],
     witnesses: Vec<u64>,
+    hashes: Vec<(u64, u64)>,
 }
 
 impl SweepReport {
@@ -255,6 +262,7 @@ impl SweepReport {
         self.choices += share.choices;
         self.verdicts.iter_mut().zip(share.verdicts).for_each(|(sum, count)| *sum += count);
         self.witnesses.iter_mut().zip(&share.witnesses).for_each(|(sum, count)| *sum += count);
+        self.hashes.extend(&share.hashes);
     }
 }
 
@@ -304,6 +312,9 @@ impl Shared {
         share.choices += run.judged.tape.len() as u64;
         share.verdicts[run.judged.verdict as usize] += 1;
         runner.add_witnesses(&mut share.witnesses);
+        if self.options.keep_hashes {
+            share.hashes.push((seed, run.judged.trace_hash));
+        }
 
         let recheck = self.options.recheck_every > 0 && number.is_multiple_of(self.options.recheck_every);
         let differs = recheck.then(|| runner.seed(seed, strategy)).and_then(|again| {

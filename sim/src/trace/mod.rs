@@ -96,7 +96,8 @@ pub enum What {
         /// How.
         how: BodyEnd,
     },
-    /// The body's context was seen to be cancelled, at this instant.
+    /// The body's context was seen to be cancelled, at this instant: once, by a body that goes on as well as by one
+    /// that is dropped. A runtime that tells of bodies tells of this too.
     BodyCancelled {
         /// The task.
         task: Text,
@@ -117,7 +118,7 @@ pub enum What {
         /// How many.
         lost: u64,
     },
-    /// A bus receiver was told that nothing more will come, or stopped listening.
+    /// A bus receiver was told that nothing more will come. It has been given, or told that it lost, every event.
     ReceiverClosed {
         /// The receiver.
         receiver: Text,

@@ -363,6 +363,7 @@ impl Runtime for Core {
             Role::Listener => LaneKind::Listener,
             Role::Worker => LaneKind::Worker,
             Role::Actor => LaneKind::Actor,
+            Role::Controller => LaneKind::Controller,
         };
         self.spawn_on(kind, name, Owner::Run, future)
     }

@@ -30,6 +30,8 @@ pub enum LaneKind {
     Receiver,
     /// Anything else.
     Other,
+    /// The controller's loop.
+    Controller,
 }
 
 impl LaneKind {
@@ -46,6 +48,7 @@ impl LaneKind {
             Self::Operation => "operation",
             Self::Receiver => "receiver",
             Self::Other => "future",
+            Self::Controller => "controller",
         }
     }
 }

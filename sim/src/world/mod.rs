@@ -26,7 +26,7 @@ use crate::choice::{Misfit, Source, Tape};
 pub struct Limits {
     /// Turns at one instant, plus 16 for each live future, before a livelock is suspected. Default 5,000.
     pub turns_per_instant_max: u64,
-    /// Turns in all. Default 10,000,000.
+    /// Turns in all. Default 1,000,000.
     pub turns_max: u64,
     /// Virtual time, in nanoseconds. Default 10 years.
     pub time_ns_max: u64,
@@ -36,7 +36,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             turns_per_instant_max: 5_000,
-            turns_max: 10_000_000,
+            turns_max: 1_000_000,
             time_ns_max: 10 * 365 * 24 * 3_600 * 1_000_000_000,
         }
     }
