@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use simvisor_sim::choice::Source;
+use simvisor_sim::report::{Detail, Timeline};
 use simvisor_sim::scenario::Scenario;
 use simvisor_sim::search::{Judged, Runner};
-use simvisor_sim::report::{Detail, Timeline};
 use simvisor_sim::trace::{Header, JsonLines, Record, Sink, Texts};
 
 use super::args::{Format, View};
