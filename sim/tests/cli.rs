@@ -16,6 +16,8 @@ fn simvisor(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_simvisor"));
     // Set by whoever runs the tests, and looked at to write the line that replays a case.
     command.args(arguments).env_remove("CARGO_PKG_NAME").env_remove("CLICOLOR_FORCE");
+    // Cases of a sweep that fails a test go here.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

@@ -107,10 +107,9 @@ impl Sweep {
         if !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template(
-            "{bar:40} {human_pos}/{human_len} seeds, {per_sec}, {eta} left {msg:.red}",
-        )
-        .expect("the template is well formed");
+        let style =
+            ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} seeds, {eta} left {msg:.red}")
+                .expect("the template is well formed");
         ProgressBar::with_draw_target(Some(self.seeds), ProgressDrawTarget::stderr()).with_style(style)
     }
 
