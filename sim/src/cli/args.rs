@@ -22,7 +22,7 @@ pub(crate) struct View {
     /// How the run is printed: a timeline, or JSON lines (verdict and findings then go to stderr)
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
-    /// Print every record, what each handler and receiver got included; JSON lines are the events alone without it
+    /// Print every record in the timeline, each event that a handler or receiver got included; JSON lines always have all
     #[arg(long)]
     pub(crate) all: bool,
     /// Seconds of real time without any record after which a run counts as hung

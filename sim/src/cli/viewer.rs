@@ -1,16 +1,15 @@
-//! Shows one run as it goes: as a timeline or as JSON lines.
+//! Shows one run as it goes. What prints the records is named in one place, [`Printer`].
 
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use simvisor_sim::choice::Source;
 use simvisor_sim::report::{Detail, Timeline};
 use simvisor_sim::scenario::Scenario;
 use simvisor_sim::search::{Judged, Runner};
-use simvisor_sim::trace::{Header, JsonLines, Record, Sink, Texts, What};
+use simvisor_sim::trace::{Header, JsonLines, Record, Sink, Texts};
 
 use super::args::{Format, View};
 use super::guard::{Broken, Pulse, guarded};
@@ -22,14 +21,13 @@ use super::page::Page;
 /// If the run panics or hangs.
 pub(crate) fn watch(scenario: &Scenario, source: Source, view: View, page: &Page) -> Result<Judged, Broken> {
     let page = page.clone();
-    run(scenario, source, view.hang_after, move || match view.format {
+    run(scenario, source, view, move || match view.format {
         Format::Text => {
             let detail = if view.all { Detail::All } else { Detail::Usual };
-            // The page takes the colours out where nobody sees them.
+            // The page takes the colour away where nobody can see it.
             Printer::Timeline(Timeline::new(page).with_detail(detail).with_colour(true))
         }
-        Format::Json if view.all => Printer::Trace(JsonLines::new(page)),
-        Format::Json => Printer::Events(JsonLines::new(page)),
+        Format::Json => Printer::Lines(JsonLines::new(page)),
     })
 }
 
@@ -38,17 +36,17 @@ pub(crate) fn watch(scenario: &Scenario, source: Source, view: View, page: &Page
 /// # Errors
 /// If the run panics or hangs.
 pub(crate) fn rehearse(scenario: &Scenario, source: Source, view: View) -> Result<Judged, Broken> {
-    run(scenario, source, view.hang_after, || Printer::Nothing)
+    run(scenario, source, view, || Printer::Nothing)
 }
 
 fn run(
     scenario: &Scenario,
     source: Source,
-    patience: Duration,
+    view: View,
     printer: impl FnOnce() -> Printer + Send + 'static,
 ) -> Result<Judged, Broken> {
     let scenario = scenario.clone();
-    guarded(patience, move |pulse| {
+    guarded(view.hang_after, move |pulse| {
         let viewer = Viewer { printer: printer(), pulse: Arc::clone(pulse) };
         let viewer = Rc::new(RefCell::new(viewer));
         let judged = Runner::default().watch(&scenario, source, Rc::clone(&viewer) as _);
@@ -62,13 +60,9 @@ enum Printer {
     #[default]
     Nothing,
     Timeline(Timeline<Page>),
-    /// Events, and how the run ended.
-    Events(JsonLines<Page>),
-    /// Every record.
-    Trace(JsonLines<Page>),
+    Lines(JsonLines<Page>),
 }
 
-/// Prints, and shows the guard that the run is alive.
 #[derive(Default)]
 struct Viewer {
     printer: Printer,
@@ -76,36 +70,30 @@ struct Viewer {
 }
 
 impl Viewer {
+    fn print(&mut self, act: impl FnOnce(&mut dyn Sink)) {
+        let printer = &mut self.printer;
+        self.pulse.outside(|| match printer {
+            Printer::Nothing => {}
+            Printer::Timeline(timeline) => act(timeline),
+            Printer::Lines(lines) => act(lines),
+        });
+    }
+
     fn finish(self) -> io::Result<()> {
         match self.printer {
             Printer::Nothing => Ok(()),
             Printer::Timeline(timeline) => timeline.finish().map(|page| writeln!(page)),
-            Printer::Events(lines) | Printer::Trace(lines) => lines.finish().map(drop),
+            Printer::Lines(lines) => lines.finish().map(drop),
         }
     }
 }
 
 impl Sink for Viewer {
     fn begin(&mut self, header: &Header, texts: &Texts) {
-        let Self { printer, pulse } = self;
-        pulse.outside(|| match printer {
-            Printer::Nothing => {}
-            Printer::Timeline(timeline) => timeline.begin(header, texts),
-            Printer::Events(lines) | Printer::Trace(lines) => lines.begin(header, texts),
-        });
+        self.print(|sink| sink.begin(header, texts));
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
-        let Self { printer, pulse } = self;
-        pulse.outside(|| match printer {
-            Printer::Nothing => {}
-            Printer::Timeline(timeline) => timeline.record(record, texts),
-            Printer::Events(lines) => {
-                if matches!(record.what, What::Event(_) | What::End(_)) {
-                    lines.record(record, texts);
-                }
-            }
-            Printer::Trace(lines) => lines.record(record, texts),
-        });
+        self.print(|sink| sink.record(record, texts));
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn starting(
     let slow_removals = state.slow_removals_beside(index) > 0;
     let task = &mut state.tasks[index];
     let name = now.texts.get(task.name);
-    let attempt = event.attempt.unwrap_or(task.attempt + 1);
+    let attempt = event.attempt.unwrap_or(task.attempt.saturating_add(1));
     if !task.added {
         report.breaks(Rule::G2, format!("attempt {attempt} of `{name}` started before its TaskAdded"));
     }
@@ -71,9 +71,11 @@ pub(super) fn starting(
             );
         }
     }
-    if attempt != task.attempt + 1 {
-        let (rule, next) =
-            (if task.incarnation > 1 && task.attempt == 0 { Rule::G5 } else { Rule::A1 }, task.attempt + 1);
+    if attempt != task.attempt.saturating_add(1) {
+        let (rule, next) = (
+            if task.incarnation > 1 && task.attempt == 0 { Rule::G5 } else { Rule::A1 },
+            task.attempt.saturating_add(1),
+        );
         report.breaks(rule, format!("attempt {attempt} of `{name}` started where attempt {next} comes next"));
     }
     if task.attempt > 0 && now.turn.is_some() && task.ended_turn.is_some() {

@@ -93,7 +93,7 @@ impl Delivery {
 
     /// Events on the bus so far.
     fn bus_end(&self) -> u64 {
-        self.next_seq - self.notices.len() as u64
+        self.next_seq.saturating_sub(self.notices.len() as u64)
     }
 
     fn is_about_subscriber(&self, seq: u64) -> bool {
@@ -108,7 +108,7 @@ impl Delivery {
                 format!("event {} was published where {} comes next", event.seq, self.next_seq),
             );
         }
-        self.next_seq = event.seq + 1;
+        self.next_seq = event.seq.saturating_add(1);
 
         report.witness(Rule::S2);
         if event.wall_ns < self.wall_ns {
@@ -142,8 +142,8 @@ impl Delivery {
             let lost = reason.strip_prefix("lagged(").and_then(|rest| rest.strip_suffix(')'));
             match lost.and_then(|lost| lost.parse::<u64>().ok()) {
                 Some(lost) if lost > 0 => {
-                    self.listener_lost += lost;
-                    if self.listener_lost + self.capacity > self.bus_end() {
+                    self.listener_lost = self.listener_lost.saturating_add(lost);
+                    if self.listener_lost.saturating_add(self.capacity) > self.bus_end() {
                         let (all, end) = (self.listener_lost, self.bus_end());
                         report.breaks(
                             Rule::S8,
@@ -157,7 +157,7 @@ impl Delivery {
             return;
         }
         report.witness(Rule::S5);
-        let outstanding = self.next_seq - 1 - self.listener_lost;
+        let outstanding = (self.next_seq - 1).saturating_sub(self.listener_lost);
         let ordinary = self.ordinary;
         let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == task) else {
             report.breaks(Rule::S5, format!("an overflow is reported for `{name}`, who is no subscriber"));
@@ -232,7 +232,7 @@ impl Delivery {
         }
         let Some(receiver) = self.receivers.iter_mut().find(|known| known.name == receiver) else { return };
         report.witness(Rule::S3);
-        let place = seq - notices_before;
+        let place = seq.saturating_sub(notices_before);
         if seq >= self.next_seq {
             report
                 .breaks(Rule::S3, format!("bus receiver `{name}` got event {seq}, which was not published"));
@@ -250,7 +250,7 @@ impl Delivery {
                 ),
             );
         }
-        receiver.next = receiver.next.max(place + 1);
+        receiver.next = receiver.next.max(place.saturating_add(1));
     }
 
     pub(super) fn lagged(&mut self, receiver: Text, lost: u64, now: &Now<'_>, report: &mut Report) {
@@ -266,7 +266,7 @@ impl Delivery {
                 format!("bus receiver `{name}` was told that it lost {lost} events, but a bus of {capacity} has overwritten {overrun}"),
             );
         }
-        receiver.next += lost.min(end - receiver.next);
+        receiver.next += lost.min(end.saturating_sub(receiver.next));
     }
 
     pub(super) fn closed(&mut self, receiver: Text, now: &Now<'_>, report: &mut Report) {
@@ -372,7 +372,8 @@ impl Delivery {
         let subscriber = &self.subscribers[index];
         let name = now.texts.get(name);
         report.witness(Rule::S6);
-        let sum = handled + panicked + dropped + lagged;
+        // A foreign trace may hold any numbers.
+        let sum = handled.saturating_add(panicked).saturating_add(dropped).saturating_add(lagged);
         if sum != published {
             report.breaks(
                 Rule::S6,
@@ -386,7 +387,7 @@ impl Delivery {
                 format!("`{name}` counted {lagged} lost to lag, the notices say {}", self.listener_lost),
             );
         }
-        if subscriber.entered == 0 && handled + panicked > 0 {
+        if subscriber.entered == 0 && (handled > 0 || panicked > 0) {
             return; // its handler is not observed
         }
         if (handled, panicked) != (subscriber.done, subscriber.panicked) {
@@ -407,9 +408,10 @@ impl Delivery {
         if let Some(last) = subscriber.last_entered {
             let about_before = self.about.partition_point(|&about| about < last) as u64;
             let about_last = u64::from(self.is_about_subscriber(last));
-            let entered_before = subscriber.entered_ordinary - (1 - about_last);
-            let skipped = (last - about_before).saturating_sub(entered_before);
-            if skipped > subscriber.overflows + lagged {
+            let entered_before = subscriber.entered_ordinary.saturating_sub(1 - about_last);
+            let skipped = last.saturating_sub(about_before).saturating_sub(entered_before);
+            let accounted = subscriber.overflows.saturating_add(lagged);
+            if skipped > accounted {
                 report.breaks(
                     Rule::S5,
                     format!("{skipped} events before event {last} never came to `{name}`, but only {} overflows are reported and {lagged} \
@@ -418,8 +420,9 @@ impl Delivery {
             }
         }
         report.witness(Rule::S9);
-        if !cut_short && missed > subscriber.overflows + lagged {
-            let unreported = missed - subscriber.overflows - lagged;
+        let reported = subscriber.overflows.saturating_add(lagged);
+        if !cut_short && missed > reported {
+            let unreported = missed - reported;
             report.breaks(Rule::S9, format!("{unreported} events for `{name}` were dropped at the end, though its grace was not used up"));
         }
     }

@@ -236,7 +236,7 @@ impl Sink for Rules {
                 delivery.counters(*subscriber, counters, run.was_cut_short(), &now, report);
             }
             What::Leftovers { futures, timers, permits } => {
-                run.leftovers([*futures, *timers, *permits], report)
+                run.leftovers([*futures, *timers, *permits], report);
             }
             What::WallSet { .. } => delivery.wall_set(),
             What::Calm => run.calm(),

@@ -242,7 +242,7 @@ pub(super) fn removed(state: &mut State, index: usize, now: &Now<'_>, run: &Run,
             report.breaks(rule, format!("`{name}` was removed where {what} was owed"));
         }
         Follow::Fresh | Follow::Wait if !task.cancelled => {
-            let next = task.attempt + 1;
+            let next = task.attempt.saturating_add(1);
             let rule = if task.incarnation > 1 { Rule::G5 } else { Rule::R1 };
             report.breaks(
                 rule,
@@ -300,7 +300,8 @@ pub(super) fn answer(
                     );
                 }
                 _ if accepted => {
-                    report.breaks(Rule::G2, format!("the add of `{name}` published an event and was refused"))
+                    report
+                        .breaks(Rule::G2, format!("the add of `{name}` published an event and was refused"));
                 }
                 Answer::AlreadyExists => {
                     if !was_registered && unchanged {

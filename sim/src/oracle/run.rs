@@ -298,7 +298,7 @@ impl Run {
             report
                 .breaks(Rule::S9, format!("the run was draining queues for {late} ns longer than its grace"));
         }
-        if !delivery.has_subscribers() && now.at_ns + self.grace_ns != until_ns {
+        if !delivery.has_subscribers() && now.at_ns.saturating_add(self.grace_ns) != until_ns {
             report.breaks(Rule::D1, "the run had nothing left to do and did not return at once".to_owned());
         }
     }
@@ -380,7 +380,7 @@ impl Run {
             }
             _ => {}
         }
-        let end_ns = deadline_ns.saturating_add(self.grace_ns).saturating_add(2 * self.late_ns);
+        let end_ns = deadline_ns.saturating_add(self.grace_ns).saturating_add(self.late_ns.saturating_mul(2));
         if at_ns >= end_ns {
             report.breaks(
                 Rule::D4,
@@ -391,7 +391,7 @@ impl Run {
 
     pub(super) fn leftovers(&self, [futures, timers, permits]: [u64; 3], report: &mut Report) {
         report.witness(Rule::D6);
-        if futures + timers + permits > 0 {
+        if [futures, timers, permits] != [0; 3] {
             report.breaks(
                 Rule::D6,
                 format!("the run returned and left {futures} futures, {timers} timers and {permits} permits behind"),

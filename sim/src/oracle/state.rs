@@ -497,7 +497,7 @@ impl State {
             let slow = self.slow_removals_beside(index) > 0;
             let task = &mut self.tasks[index];
             task.follow = Follow::Unknown; // one report is enough
-            let (name, next) = (texts.get(task.name), task.attempt + 1);
+            let (name, next) = (texts.get(task.name), task.attempt.saturating_add(1));
             let rule = match (slow, task.attempt) {
                 (true, 0) => Rule::G6,
                 (false, 0) => Rule::G2,
@@ -525,7 +525,7 @@ impl State {
         if open < limit {
             let task = &mut self.tasks[waiter];
             task.follow = Follow::Unknown; // one report is enough
-            let next = task.attempt + 1;
+            let next = task.attempt.saturating_add(1);
             report.breaks(
                 Rule::A6,
                 format!("attempt {next} of `{name}` was due and did not start, though only {open} of {limit} attempts were open"),

@@ -23,3 +23,139 @@ mod write;
 
 pub use read::{LINE_BYTES_MAX, TEXT_BYTES_MAX, TEXTS_MAX, TraceError, TraceReader};
 pub use write::{JsonLines, header_line, record_line};
+
+#[cfg(test)]
+mod tests {
+    //! `docs/trace.md` says what is so.
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::trace::{KINDS, Record, Texts, What};
+
+    const PAGE: &str = include_str!("../../../../docs/trace.md");
+
+    /// The lines of all blocks of this language.
+    fn lines_of(language: &str) -> Vec<&'static str> {
+        let mut lines = Vec::new();
+        let mut inside = false;
+        for line in PAGE.lines() {
+            match line.strip_prefix("```") {
+                Some(opened) if !inside => inside = opened == language,
+                Some(_) => inside = false,
+                None if inside => lines.push(line),
+                None => {}
+            }
+        }
+        lines
+    }
+
+    /// Header, and the examples of records, each read for itself.
+    fn examples() -> (&'static str, Vec<(&'static str, Record, Texts)>) {
+        let lines = lines_of("json");
+        let (header, examples) = lines.split_first().expect("the first example is the header");
+        let read = |&line: &&'static str| {
+            let text = format!("{header}\n{line}\n");
+            let mut reader =
+                TraceReader::open("docs/trace.md", text.as_bytes()).expect("the header's example");
+            let record = reader.next_record().unwrap_or_else(|error| panic!("{error} in {line}"));
+            (line, record.expect("a record"), reader.texts().clone())
+        };
+        (header, examples.iter().map(read).collect())
+    }
+
+    #[test]
+    fn the_whole_trace_of_the_page_is_one() {
+        let text = lines_of("jsonl").join("\n");
+        let mut lines = JsonLines::new(Vec::new());
+        let mut reader = TraceReader::open("docs/trace.md", text.as_bytes()).expect("a header");
+        reader.feed(&mut lines).unwrap_or_else(|error| panic!("{error}"));
+        let written = lines.finish().expect("memory does not fail");
+        assert_eq!(String::from_utf8(written).expect("text"), text + "\n");
+    }
+
+    #[test]
+    fn the_examples_of_the_page_are_as_we_write_them() {
+        let (header, examples) = examples();
+        let reader = TraceReader::open("docs/trace.md", header.as_bytes()).expect("the header's example");
+        assert_eq!(header_line(reader.header(), reader.texts()), header);
+        for (line, record, texts) in &examples {
+            assert_eq!(record_line(record, texts), *line);
+        }
+    }
+
+    #[test]
+    fn the_page_has_an_example_of_every_shape_and_names_every_kind_and_field() {
+        let (header, examples) = examples();
+        let shown: BTreeSet<_> =
+            examples.iter().flat_map(|(_, record, _)| samples::shapes(&record.what)).collect();
+        assert_eq!(shown, BTreeSet::from(samples::SHAPES));
+        for (_, kind) in KINDS {
+            assert!(PAGE.contains(&format!("`{kind}`")), "{kind} is not on the page");
+        }
+
+        let mut texts = Texts::default();
+        let mut written = BTreeSet::new();
+        let sample = samples::header(&mut texts);
+        keys(&header_line(&sample, &texts), &mut written);
+        let mut records = samples::records(&mut texts);
+        records.extend(samples::ends(&mut texts));
+        records.iter().for_each(|record| keys(&record_line(record, &texts), &mut written));
+        let mut documented = BTreeSet::new();
+        examples.iter().map(|(line, ..)| *line).chain([header]).for_each(|line| keys(line, &mut documented));
+        assert_eq!(documented, written);
+    }
+
+    #[test]
+    fn fields_that_the_page_requires_are_required() {
+        let (_, examples) = examples();
+        let mut removed = 0;
+        for (line, record, _) in &examples {
+            let value: serde_json::Value = serde_json::from_str(line).expect("an example");
+            for path in paths(&value) {
+                let key = path.rsplit('/').next().expect("a key");
+                let of_event = matches!(record.what, What::Event(_));
+                let of_waiter = matches!(record.what, What::End(_));
+                let optional = match key {
+                    "task" => of_event || of_waiter,
+                    "attempt" | "reason" => of_event,
+                    "turn" | "timeout_ms" | "delay_ms" | "backoff_source" | "interval_ns" => true,
+                    _ => false,
+                };
+                let mut without = value.clone();
+                let (parent, _) = path.rsplit_once('/').expect("a path");
+                let parent = without.pointer_mut(parent).and_then(|parent| parent.as_object_mut());
+                parent.expect("an object").remove(key);
+                let text = format!("{}\n{without}\n", lines_of("json")[0]);
+                let mut reader = TraceReader::open("t", text.as_bytes()).expect("the header's example");
+                assert_eq!(reader.next_record().is_ok(), optional, "{line} without {path}");
+                removed += 1;
+            }
+        }
+        assert!(removed > 100, "{removed}");
+    }
+
+    /// All keys of the objects in a line.
+    fn keys(line: &str, into: &mut BTreeSet<String>) {
+        let value = serde_json::from_str(line).expect("a line is JSON");
+        into.extend(paths(&value).iter().filter_map(|path| Some(path.rsplit('/').next()?.to_owned())));
+    }
+
+    /// The paths of all keys in a value.
+    fn paths(value: &serde_json::Value) -> Vec<String> {
+        let below = |key: &str, value| {
+            let key = key.to_owned();
+            paths(value).into_iter().map(move |path| format!("/{key}{path}"))
+        };
+        match value {
+            serde_json::Value::Object(fields) => fields
+                .iter()
+                .flat_map(|(key, value)| std::iter::once(format!("/{key}")).chain(below(key, value)))
+                .collect(),
+            serde_json::Value::Array(members) => {
+                members.iter().enumerate().flat_map(|(n, value)| below(&n.to_string(), value)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
