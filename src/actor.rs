@@ -43,13 +43,13 @@ pub(crate) enum Next {
 /// What an actor remembers between attempts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Restarts {
-    /// Failures in a row ([R3]).
+    /// Failures in a row (\[R3\]).
     failures: u32,
 }
 
 impl Restarts {
     /// The table of contract section 5. `cancelled`: the actor was cancelled before the attempt's end was published
-    /// ([R7]).
+    /// (\[R7\]).
     pub(crate) fn step(&mut self, policy: RestartPolicy, outcome: &Outcome, cancelled: bool) -> Next {
         let text = match outcome {
             Outcome::Fatal(text) => return Next::Dead(Arc::clone(text)),
@@ -151,7 +151,7 @@ pub(crate) async fn run(actor: &Actor) {
 
 impl Actor {
     /// One attempt with its events. Also says whether the actor was cancelled before the end was published, which
-    /// is the moment that decides what follows ([R7]).
+    /// is the moment that decides what follows (\[R7\]).
     async fn attempt(&self, attempt: u32) -> (Outcome, bool) {
         self.publish(self.event(EventKind::TaskStarting).with_attempt(attempt));
         self.open_attempt.set(Some(attempt));
@@ -173,7 +173,7 @@ impl Actor {
         (outcome, self.token.is_cancelled())
     }
 
-    /// Announces the wait and performs it; false if it was cancelled ([R5]).
+    /// Announces the wait and performs it; false if it was cancelled (\[R5\]).
     async fn sleep(&self, event: Event, delay: Duration) -> bool {
         let rt = &self.hub.rt;
         let wake = rt.now().after(delay);

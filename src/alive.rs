@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::event::{Event, EventKind};
 
-/// A last-writer-wins register per task name, ordered by `seq` ([G8]).
+/// A last-writer-wins register per task name, ordered by `seq` (\[G8\]).
 ///
 /// A task is alive exactly when the event of highest `seq` among the starts and ends of its name is
 /// [`EventKind::TaskStarting`]. Order and duplication of the events make no difference, and a late event of a

@@ -37,14 +37,14 @@ impl Outcome {
         }
     }
 
-    /// [A5]
+    /// \[A5\]
     fn of_panic(payload: &(dyn Any + Send)) -> Self {
         Self::Failed(format!("panic: {}", panic_message(payload)).into())
     }
 }
 
 /// Runs the body of one attempt to its end, or to `deadline`. A body that is ready when it is polled at the deadline
-/// wins ([A3]); a body that is cut off has its context cancelled first ([A4]).
+/// wins (\[A3\]); a body that is cut off has its context cancelled first (\[A4\]).
 pub(crate) async fn run_body(
     rt: &Rt,
     spec: &TaskSpec,

@@ -1,8 +1,8 @@
 //! The broadcast ring that carries events to whoever listens.
 //!
 //! Publishing never waits. A receiver that is overrun loses the oldest events and is told once, and exactly, how
-//! many, before the next event that it gets ([S3]). Nothing that the runtime needs for its own correctness travels
-//! here ([S4]).
+//! many, before the next event that it gets (\[S3\]). Nothing that the runtime needs for its own correctness travels
+//! here (\[S4\]).
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -1,6 +1,6 @@
 //! What a runtime says: one [`Event`] for each thing that happened, numbered in the order of publication.
 //!
-//! Which fields an event carries is decided by its kind alone ([E1], [E2]); the constructors in this file are the
+//! Which fields an event carries is decided by its kind alone (\[E1\], \[E2\]); the constructors in this file are the
 //! only places where an event of a kind is put together, so that the table in `docs/contract.md` can be held
 //! against them line by line.
 
@@ -241,13 +241,13 @@ impl Event {
         self.kind == EventKind::SubscriberPanicked
     }
 
-    /// Whether the trouble of handling this event is only counted, so that no storm can start ([S5], [S7]).
+    /// Whether the trouble of handling this event is only counted, so that no storm can start (\[S5\], \[S7\]).
     pub(crate) fn is_about_a_subscriber(&self) -> bool {
         self.is_subscriber_overflow() || self.is_subscriber_panic()
     }
 }
 
-/// The name under which a lagging listener reports itself ([S8]).
+/// The name under which a lagging listener reports itself (\[S8\]).
 pub(crate) const LISTENER_NAME: &str = "subscriber_listener";
 
 /// Whole milliseconds of `span`, at most `u32::MAX`.

@@ -34,14 +34,14 @@ impl Hub {
         }
     }
 
-    /// Publishes to the bus ([S1]). Never waits.
+    /// Publishes to the bus (\[S1\]). Never waits.
     pub(crate) fn publish(&self, event: Event) {
         let event = self.stamp(event);
         self.alive.borrow_mut().update(&event);
         self.bus.publish(Rc::new(event));
     }
 
-    /// Stamps a notice that goes to the subscribers alone ([S8]).
+    /// Stamps a notice that goes to the subscribers alone (\[S8\]).
     pub(crate) fn notice(&self, event: Event) -> Rc<Event> {
         Rc::new(self.stamp(event))
     }

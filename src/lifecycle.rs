@@ -1,4 +1,4 @@
-//! The phases of a run, and what moves it from one to the next ([D1], [D2]).
+//! The phases of a run, and what moves it from one to the next (\[D1\], \[D2\]).
 
 use crate::runtime::Nanos;
 

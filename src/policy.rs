@@ -61,7 +61,7 @@ impl Default for BackoffPolicy {
 impl BackoffPolicy {
     /// The delay after `failures` failures in a row before the current one (so 0 for the first), without jitter.
     ///
-    /// Anything that is not finite, negative or too large for a clock gives `max` ([R4]). The power is built by squaring with
+    /// Anything that is not finite, negative or too large for a clock gives `max` (\[R4\]). The power is built by squaring with
     /// plain multiplications, which IEEE 754 fixes to the bit, so that every platform computes the same delay.
     #[must_use]
     pub fn base(&self, failures: u32) -> Duration {

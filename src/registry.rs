@@ -38,7 +38,7 @@ pub(crate) enum Stage {
     Spawned(JobKey),
 }
 
-/// What the registry's loop reads. Lossless ([S4]).
+/// What the registry's loop reads. Lossless (\[S4\]).
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
     /// An add was accepted and wants its actor.
@@ -74,12 +74,12 @@ impl Registry {
         self.entries.contains_key(name)
     }
 
-    /// The registered names, sorted ([G1]).
+    /// The registered names, sorted (\[G1\]).
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
         self.entries.keys().cloned().collect()
     }
 
-    /// Registers a task, unless its name is taken ([G1], [G2]).
+    /// Registers a task, unless its name is taken (\[G1\], \[G2\]).
     pub(crate) fn add(&mut self, spec: &TaskSpec) -> Option<Incarnation> {
         let name = spec.name();
         if self.entries.contains_key(&name) {
@@ -100,14 +100,14 @@ impl Registry {
         Some(incarnation)
     }
 
-    /// The entry that waits for its actor, if this incarnation is still the one registered ([G5]).
+    /// The entry that waits for its actor, if this incarnation is still the one registered (\[G5\]).
     pub(crate) fn requested(&self, name: &str, incarnation: Incarnation) -> Option<&Entry> {
         self.entries
             .get(name)
             .filter(|entry| entry.incarnation == incarnation && entry.stage == Stage::Requested)
     }
 
-    /// Whether this incarnation is the one registered ([G5]).
+    /// Whether this incarnation is the one registered (\[G5\]).
     #[cfg(feature = "controller")]
     pub(crate) fn holds(&self, name: &str, incarnation: Incarnation) -> bool {
         self.entries.get(name).is_some_and(|entry| entry.incarnation == incarnation)
@@ -119,7 +119,7 @@ impl Registry {
         }
     }
 
-    /// Asks for a removal ([G3]).
+    /// Asks for a removal (\[G3\]).
     pub(crate) fn remove(&mut self, name: &str) -> Removal<'_> {
         match self.entries.get_mut(name) {
             None => Removal::Absent,
@@ -131,7 +131,7 @@ impl Registry {
         }
     }
 
-    /// Takes out an incarnation whose actor has ended; `None` if it is out already ([G4], [G5]).
+    /// Takes out an incarnation whose actor has ended; `None` if it is out already (\[G4\], \[G5\]).
     pub(crate) fn ended(&mut self, name: &str, incarnation: Incarnation) -> Option<Entry> {
         let entry = self.entries.get(name)?;
         (entry.incarnation == incarnation).then(|| self.entries.remove(name))?

@@ -34,7 +34,7 @@ pub trait Subscribe: 'static {
 }
 
 /// What became of the events published during a subscriber's life. The four add up to that number once the run has
-/// ended ([S6]).
+/// ended (\[S6\]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SubscriberCounters {
     /// The handler returned.
@@ -182,7 +182,7 @@ impl SubscriberSet {
         }
     }
 
-    /// Gives an event to every subscriber. Never waits ([S5]).
+    /// Gives an event to every subscriber. Never waits (\[S5\]).
     fn emit(&self, event: &Rc<Event>) {
         for lane in &self.lanes {
             let why = {
@@ -248,7 +248,7 @@ impl SubscriberSet {
         if self.lanes.is_empty() { 0 } else { self.hub.bus.end() - self.listener.position.get() }
     }
 
-    /// Counts what was never handled as dropped and takes nothing more ([S9]).
+    /// Counts what was never handled as dropped and takes nothing more (\[S9\]).
     pub(crate) fn close(&self) {
         let on_the_way = self.behind() + u64::from(self.listener.in_hand.replace(false));
         for lane in &self.lanes {

@@ -22,7 +22,7 @@ use crate::subscribers::{Subscribe, SubscriberCounters, SubscriberSet};
 use crate::sync::{Inbox, Latch, Semaphore};
 use crate::task::TaskSpec;
 
-/// Reason of a forced end ([D3]).
+/// Reason of a forced end (\[D3\]).
 const ABORTED: &str = "aborted: grace exceeded";
 
 /// Reason of a `TaskRemoveRequested` that came from `cancel`.
@@ -153,7 +153,7 @@ impl std::fmt::Debug for Supervisor {
 }
 
 impl Supervisor {
-    /// Registers `specs` and drives them until nothing is registered any more or a shutdown has ended ([D1]).
+    /// Registers `specs` and drives them until nothing is registered any more or a shutdown has ended (\[D1\]).
     ///
     /// # Errors
     /// [`RuntimeError::TaskAlreadyExists`] if a name comes twice, before anything is started;
@@ -172,7 +172,7 @@ impl Supervisor {
         self.drive(Vec::new(), Mode::UntilShutdown).await
     }
 
-    /// Registers a task ([G2]). What happens to it is told by events.
+    /// Registers a task (\[G2\]). What happens to it is told by events.
     ///
     /// # Errors
     /// [`RuntimeError::TaskAlreadyExists`] if the name is taken, [`RuntimeError::ShuttingDown`] after a shutdown
@@ -182,7 +182,7 @@ impl Supervisor {
         self.inner.add(&spec).map(|_| ())
     }
 
-    /// Asks for a task's removal ([G3]). The removal itself is told by events.
+    /// Asks for a task's removal (\[G3\]). The removal itself is told by events.
     ///
     /// # Errors
     /// [`RuntimeError::TaskNotFound`] if no task of this name is registered.
@@ -193,7 +193,7 @@ impl Supervisor {
         }
     }
 
-    /// Removes a task and waits until it is gone, at most for the configured grace ([G7]). `Ok(false)`: no such task.
+    /// Removes a task and waits until it is gone, at most for the configured grace (\[G7\]). `Ok(false)`: no such task.
     ///
     /// # Errors
     /// [`RuntimeError::TaskRemoveTimeout`] if it was not gone in time; it stays under removal.
@@ -223,31 +223,31 @@ impl Supervisor {
         .await
     }
 
-    /// The names of the registered tasks, sorted ([G1]).
+    /// The names of the registered tasks, sorted (\[G1\]).
     #[must_use]
     pub fn list_tasks(&self) -> Vec<Arc<str>> {
         self.inner.registry.borrow().names()
     }
 
-    /// The names of the tasks that are in an attempt, sorted ([G8]).
+    /// The names of the tasks that are in an attempt, sorted (\[G8\]).
     #[must_use]
     pub fn snapshot(&self) -> Vec<Arc<str>> {
         self.inner.hub.alive().snapshot()
     }
 
-    /// Whether the task is in an attempt ([G8]).
+    /// Whether the task is in an attempt (\[G8\]).
     #[must_use]
     pub fn is_alive(&self, name: &str) -> bool {
         self.inner.hub.alive().is_alive(name)
     }
 
-    /// Resolves once the runtime is up, whether it is called before or after ([D1]).
+    /// Resolves once the runtime is up, whether it is called before or after (\[D1\]).
     pub async fn wait_ready(&self) {
         self.inner.hub.rt.waits_for(WaitsFor::Ready);
         self.inner.ready.wait().await;
     }
 
-    /// Asks the run to end ([D2]). Asking again, or after the end, changes nothing.
+    /// Asks the run to end (\[D2\]). Asking again, or after the end, changes nothing.
     pub fn shutdown(&self) {
         self.inner.request_shutdown();
     }
@@ -258,7 +258,7 @@ impl Supervisor {
         self.inner.hub.bus.subscribe()
     }
 
-    /// Name and counters of each subscriber ([S6]).
+    /// Name and counters of each subscriber (\[S6\]).
     #[must_use]
     pub fn subscriber_counters(&self) -> Vec<(Arc<str>, SubscriberCounters)> {
         self.inner.subscribers.counters()
@@ -369,7 +369,7 @@ impl Inner {
         Some(removed)
     }
 
-    /// As [`Inner::remove`], unless the name belongs to another incarnation by now ([G5]).
+    /// As [`Inner::remove`], unless the name belongs to another incarnation by now (\[G5\]).
     #[cfg(feature = "controller")]
     pub(crate) fn remove_incarnation(&self, name: &str, incarnation: Incarnation) {
         let holds = self.registry.borrow().holds(name, incarnation);
@@ -445,7 +445,7 @@ impl Inner {
         entry.removed.raise();
     }
 
-    /// Whether nothing is registered, requested or queued ([D1]).
+    /// Whether nothing is registered, requested or queued (\[D1\]).
     fn is_idle(&self) -> bool {
         #[cfg(feature = "controller")]
         if self.controller.as_ref().is_some_and(|controller| !controller.is_idle()) {
@@ -481,7 +481,7 @@ impl Inner {
         Poll::Pending
     }
 
-    /// Waits for every removal within grace, or aborts what is left ([D3]).
+    /// Waits for every removal within grace, or aborts what is left (\[D3\]).
     async fn stop(&self, requested_at: Nanos) -> Result<(), RuntimeError> {
         let rt = &self.hub.rt;
         rt.waits_for(WaitsFor::AllRemoved);
@@ -531,7 +531,7 @@ impl Inner {
         }
     }
 
-    /// Lets the subscribers handle what is left, for at most `grace` ([S9]).
+    /// Lets the subscribers handle what is left, for at most `grace` (\[S9\]).
     async fn drain(&self) {
         let rt = &self.hub.rt;
         rt.waits_for(WaitsFor::Drain);
@@ -544,7 +544,7 @@ impl Inner {
     }
 }
 
-/// Tells the registry that an actor is over, however its future ended ([G4]).
+/// Tells the registry that an actor is over, however its future ended (\[G4\]).
 struct EndNotice {
     inner: Rc<Inner>,
     name: Arc<str>,
@@ -557,7 +557,7 @@ impl Drop for EndNotice {
     }
 }
 
-/// Leaves nothing behind when the run ends, or when its future is dropped before that ([D6]).
+/// Leaves nothing behind when the run ends, or when its future is dropped before that (\[D6\]).
 struct RunGuard {
     inner: Rc<Inner>,
     jobs: Vec<JobKey>,

@@ -192,7 +192,7 @@ impl CancellationToken {
     }
 }
 
-/// A number of permits, given out in the order in which they were asked for ([A6]).
+/// A number of permits, given out in the order in which they were asked for (\[A6\]).
 #[derive(Debug, Clone)]
 pub struct Semaphore {
     inner: Rc<RefCell<Permits>>,
@@ -337,7 +337,7 @@ impl Drop for Acquire {
     }
 }
 
-/// A lossless, unbounded queue with one reader ([S4]).
+/// A lossless, unbounded queue with one reader (\[S4\]).
 #[derive(Debug)]
 pub struct Inbox<T> {
     inner: RefCell<InboxInner<T>>,

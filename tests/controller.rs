@@ -139,7 +139,7 @@ impl Stage {
         });
     }
 
-    /// Whatever a run's story was, it ends like this ([C4], [D6]).
+    /// Whatever a run's story was, it ends like this (\[C4\], \[D6\]).
     fn ended(&self, result: Result<(), RuntimeError>) {
         self.log.say(match result {
             Ok(()) => "returned".to_owned(),
@@ -802,7 +802,7 @@ fn crowd(stage: &Stage, tally: &Tally, seed: u64) {
     }
 }
 
-/// [C1], [C2] and [C3], from the events alone.
+/// \[C1\], \[C2\] and \[C3\], from the events alone.
 fn check(lines: &[String], counts: Counts, seed: u64) {
     let context = || format!("seed {seed}: {lines:#?}");
     let started = count(lines, "web idle→running");

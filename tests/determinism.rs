@@ -1,4 +1,4 @@
-//! A run is a function of its scenario and its tape ([X1]), and a seed keeps its meaning ([X2]).
+//! A run is a function of its scenario and its tape (\[X1\]), and a seed keeps its meaning (\[X2\]).
 
 use std::cell::RefCell;
 use std::fmt::Write as _;

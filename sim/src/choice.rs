@@ -1,6 +1,6 @@
 //! Choices and the tape.
 //!
-//! Every decision of a run that is not forced goes through one [`Chooser`], at a named [`Site`], and is recorded as
+//! Every decision of a run that is not forced goes through one `Chooser`, at a named [`Site`], and is recorded as
 //! (site, arity, value). Zero is always the dullest outcome; past the end of a tape every choice is zero. A schedule
 //! choice names a stable identity (a lane), not a place in the ready list, so that what it means does not depend on
 //! earlier choices; naming a lane that cannot run now is a step without effect.

@@ -1,9 +1,9 @@
 //! Admission control: submissions, and a slot per task name that runs at most one task at a time.
 //!
 //! What becomes of a submission is decided by [`slot::Slot::step`], a plain state machine; this file performs it. The
-//! loop reads one lossless inbox ([S4]) with two kinds of messages: submissions, at most `queue_capacity` of them, and
+//! loop reads one lossless inbox (\[S4\]) with two kinds of messages: submissions, at most `queue_capacity` of them, and
 //! the ends of tasks that a slot started. The supervisor tells of an end by incarnation, so that a namesake
-//! added from outside is never taken for a slot's task ([G5]).
+//! added from outside is never taken for a slot's task (\[G5\]).
 //!
 //! # Order of events
 //!
@@ -175,7 +175,7 @@ impl ControllerError {
     }
 }
 
-/// What the controller's loop reads. Lossless ([S4]).
+/// What the controller's loop reads. Lossless (\[S4\]).
 #[derive(Debug)]
 enum Message {
     /// A submission, with its place in the queue.
@@ -211,7 +211,7 @@ impl Controller {
         }
     }
 
-    /// Whether, once nothing is registered, nothing is queued or asking to be queued ([D1]). A slot in use needs no
+    /// Whether, once nothing is registered, nothing is queued or asking to be queued (\[D1\]). A slot in use needs no
     /// look: its task is registered, or the end of it is in the inbox.
     pub(crate) fn is_idle(&self) -> bool {
         self.submitting.get() == 0 && self.inbox.is_empty()
@@ -240,7 +240,7 @@ impl SupervisorBuilder {
 }
 
 impl Supervisor {
-    /// Submits a task to its slot, waiting for room in the controller's queue, first come first served ([C4]). What
+    /// Submits a task to its slot, waiting for room in the controller's queue, first come first served (\[C4\]). What
     /// becomes of it is told by events. A call that waits keeps `run` from ending by itself.
     ///
     /// # Errors
@@ -278,7 +278,7 @@ impl Supervisor {
     }
 }
 
-/// A call of `submit` that has not returned: a request that the run waits for ([D1]).
+/// A call of `submit` that has not returned: a request that the run waits for (\[D1\]).
 struct Submitting<'a> {
     inner: &'a Inner,
     controller: &'a Controller,
@@ -323,7 +323,7 @@ impl Inner {
         }
     }
 
-    /// Nothing is accepted or started any more: rejects all that is pending ([C1]).
+    /// Nothing is accepted or started any more: rejects all that is pending (\[C1\]).
     pub(crate) fn close_controller(&self) {
         let Some(controller) = &self.controller else { return };
         controller.closed.raise();

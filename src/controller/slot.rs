@@ -184,7 +184,7 @@ impl<T, I: Copy + PartialEq> Slot<T, I> {
         }
     }
 
-    /// The table of contract section 8, and what follows an end ([C3], [C5]).
+    /// The table of contract section 8, and what follows an end (\[C3\], \[C5\]).
     pub(super) fn step(&mut self, input: Input<T, I>) -> Vec<Effect<T, I>> {
         match input {
             Input::Submit { policy, task, capacity } => match (self.state, policy) {
@@ -445,7 +445,7 @@ mod tests {
         }
     }
 
-    /// Every sequence of five inputs: each submission is decided once, in order, and never two at once ([C1], [C3], [C5]).
+    /// Every sequence of five inputs: each submission is decided once, in order, and never two at once (\[C1\], \[C3\], \[C5\]).
     #[test]
     fn in_every_short_history_each_submission_is_decided_exactly_once() {
         const TASKS: [&str; 5] = ["t0", "t1", "t2", "t3", "t4"];

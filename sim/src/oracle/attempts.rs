@@ -9,7 +9,7 @@ use super::state::{Body, DebtKind, Follow, Now, Owed, State};
 use super::{Report, Rule};
 use crate::trace::{BodyEnd, EventNote, Restart, Text};
 
-/// Reason of a forced end ([D3]).
+/// Reason of a forced end (\[D3\]).
 pub(super) const ABORTED: &str = "aborted: grace exceeded";
 
 /// How an attempt ended, as far as restarts care.
@@ -142,6 +142,7 @@ pub(super) fn ended(
     run: &Run,
     report: &mut Report,
 ) {
+    explain_cancel(state, index, now, report);
     let late_ns = state.late_ns;
     let task = &mut state.tasks[index];
     let name = now.texts.get(task.name);
@@ -244,7 +245,7 @@ pub(super) fn ended(
     }
 }
 
-/// What the body did, and whether the event that ended the attempt says so ([A2], [A5]).
+/// What the body did, and whether the event that ended the attempt says so (\[A2\], \[A5\]).
 fn outcome(
     body: Body,
     timed_out: bool,
@@ -339,6 +340,7 @@ pub(super) fn timeout_hit(
     }
     task.timed_out = true;
     task.owes_timeout_failure = true;
+    task.unexplained_cancel = false;
     match task.body {
         Body::Left(BodyEnd::Dropped) => {
             report.witness(Rule::A4);
@@ -418,8 +420,15 @@ pub(super) fn body_cancelled(
     }
     task.told = true;
     let at_deadline = task.deadline_ns().is_some_and(|deadline_ns| now.at_ns >= deadline_ns);
-    if !task.cancelled && !at_deadline && task.spec.is_some() && !run.is_over() {
-        let name = now.texts.get(task.name);
+    // A timeout that comes too early is a matter of A3: TimeoutHit takes this back.
+    task.unexplained_cancel = !task.cancelled && !at_deadline && task.spec.is_some() && !run.is_over();
+}
+
+/// The attempt, or the incarnation, is over: nobody has explained why its context was cancelled.
+pub(super) fn explain_cancel(state: &mut State, index: usize, now: &Now<'_>, report: &mut Report) {
+    let task = &mut state.tasks[index];
+    if std::mem::take(&mut task.unexplained_cancel) {
+        let (name, attempt) = (now.texts.get(task.name), task.attempt);
         let rule = if task.incarnation > 1 { Rule::G5 } else { Rule::A4 };
         report.breaks(
             rule,

@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use super::state::{Body, DebtKind, Follow, Now, Owed, State};
-use super::{Report, Rule};
+use super::{Report, Rule, attempts};
 use crate::trace::{Answer, Call, EventNote, SpecNote, Text, Texts};
 
 /// A call that has not returned.
@@ -205,6 +205,7 @@ pub(super) fn remove_requested(
 }
 
 pub(super) fn removed(state: &mut State, index: usize, now: &Now<'_>, run: &Run, report: &mut Report) {
+    attempts::explain_cancel(state, index, now, report);
     let slow = state.slow_removals_beside(index) > 0;
     let task = &mut state.tasks[index];
     let name = now.texts.get(task.name);

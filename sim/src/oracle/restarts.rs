@@ -168,7 +168,7 @@ fn follows(task: &mut Task, owed: Owed, event: &EventNote, now: &Now<'_>, report
     false
 }
 
-/// Between which bounds a delay lies after `failures` earlier failures in a row, in nanoseconds ([R4]).
+/// Between which bounds a delay lies after `failures` earlier failures in a row, in nanoseconds (\[R4\]).
 ///
 /// Computed in floating point with a tolerance of 1 ns and one part in 10^12 where the result is not a whole number:
 /// the contract says what a delay is, not how it is rounded.

@@ -77,11 +77,13 @@ pub(super) struct Task {
     pub(super) body: Body,
     /// The body saw that its context is cancelled.
     pub(super) told: bool,
+    /// … and nobody had asked for that.
+    pub(super) unexplained_cancel: bool,
     pub(super) timed_out: bool,
     /// TimeoutHit was the task's latest event.
     pub(super) owes_timeout_failure: bool,
     pub(super) follow: Follow,
-    /// The latest attempt ended after the actor was cancelled ([R7]).
+    /// The latest attempt ended after the actor was cancelled (\[R7\]).
     pub(super) muted: bool,
     /// The latest attempt ended well.
     pub(super) success: bool,
@@ -115,6 +117,7 @@ impl Task {
             ended_turn: None,
             body: Body::Unseen,
             told: false,
+            unexplained_cancel: false,
             timed_out: false,
             owes_timeout_failure: false,
             follow: Follow::Fresh,
@@ -165,11 +168,11 @@ pub(super) enum DebtKind {
     Added,
     /// TaskRemoved.
     Removed,
-    /// TaskRemoved, because a wait was cut short ([R5]).
+    /// TaskRemoved, because a wait was cut short (\[R5\]).
     Cut,
-    /// The body sees its cancellation ([A4]).
+    /// The body sees its cancellation (\[A4\]).
     Told,
-    /// What follows an attempt ([R1]).
+    /// What follows an attempt (\[R1\]).
     Followed,
 }
 

@@ -57,7 +57,12 @@ struct Stage {
     calm: Latch,
     /// The end is recorded; what is dropped from now on is not part of the trace.
     over: Cell<bool>,
+    /// The current turn, and how many records it has made.
+    turn: Cell<(u64, u64)>,
 }
+
+/// A turn that makes more records than this, and 16 for each task of the scenario, never ends.
+const RECORDS_PER_TURN_MAX: u64 = 200_000;
 
 /// A task's declaration with its name shared.
 struct Decl {
@@ -86,6 +91,7 @@ impl Stage {
             timeout: scenario.config.timeout,
             calm: Latch::new(),
             over: Cell::new(false),
+            turn: Cell::new((0, 0)),
         })
     }
 
@@ -122,7 +128,15 @@ impl Stage {
         if self.over.get() {
             return;
         }
-        let record = Record { at_ns: self.world.now_ns(), turn: Some(self.world.turn()), what };
+        let turn = self.world.turn();
+        let records = if self.turn.get().0 == turn { self.turn.get().1 + 1 } else { 1 };
+        self.turn.set((turn, records));
+        if records == RECORDS_PER_TURN_MAX + 16 * self.decls.len() as u64 {
+            // Nothing else could take the world back from a future that keeps publishing without a yield.
+            let who = format!("one turn at {} ns made {records} records without an end", self.world.now_ns());
+            resume_unwind(Box::new(who));
+        }
+        let record = Record { at_ns: self.world.now_ns(), turn: Some(turn), what };
         self.sink.borrow_mut().record(&record, &self.texts.borrow());
     }
 

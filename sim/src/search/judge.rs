@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::case::{Case, FORMAT, Origin, Shown, VERSION};
 use crate::choice::{Fit, Misfit, Source, Tape};
-use crate::oracle::Rules;
+use crate::oracle::{Rules, Violation};
 use crate::rng::{Numbers, Stream};
 use crate::scenario::{Scenario, drive, generate};
 use crate::schedule::StrategyKind;
@@ -252,6 +252,14 @@ impl Runner {
         for (sum, count) in sums.iter_mut().zip(self.judges.borrow().rules.witnesses()) {
             *sum += count;
         }
+    }
+
+    /// The first rule that the last run broke, also if it was cut off by a panic.
+    #[must_use]
+    pub fn first_violation(&self) -> Option<Finding> {
+        let judges = self.judges.try_borrow().ok()?;
+        let Violation { rule, message, at_ns, .. } = judges.rules.violations().first()?.clone();
+        Some(Finding { rule, message, at_ns })
     }
 
     /// Gives the memory of a tape back.

@@ -317,8 +317,9 @@ impl Shared {
         let mut run = match catch_unwind(AssertUnwindSafe(|| runner.seed(seed, strategy))) {
             Ok(run) => run,
             Err(payload) => {
+                let violation = runner.first_violation();
                 *runner = Runner::new(self.options.limits); // the old one is in an unknown state
-                return Some(panicked(&self.options, seed, &*payload));
+                return Some(panicked(&self.options, seed, &*payload, violation));
             }
         };
         share.events += run.judged.events;
@@ -409,10 +410,20 @@ pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
-fn panicked(options: &SweepOptions, seed: u64, payload: &(dyn std::any::Any + Send)) -> Failure {
-    let message = format!("the run panicked: {}", panic_message(payload));
+/// A rule that was broken before the panic says more than the panic.
+fn panicked(
+    options: &SweepOptions,
+    seed: u64,
+    payload: &(dyn std::any::Any + Send),
+    violation: Option<Finding>,
+) -> Failure {
+    let panic = format!("the run panicked: {}", panic_message(payload));
+    let (rule, message, at_ns) = match violation {
+        Some(Finding { rule, message, at_ns }) => (rule, format!("{message}; then {panic}"), Some(at_ns)),
+        None => (PANIC, panic, None),
+    };
     let case = case_of_seed(options, seed, PANIC, &message);
-    Failure { seed, rule: PANIC.to_owned(), message, at_ns: None, case }
+    Failure { seed, rule: rule.to_owned(), message, at_ns, case }
 }
 
 fn hang(options: &SweepOptions, seed: u64) -> Failure {
