@@ -5,6 +5,7 @@
 //! no stored trace. What a trace does not tell (bodies, calls, specs) is not judged.
 
 mod attempts;
+mod controller;
 mod delivery;
 mod registry;
 mod restarts;
@@ -76,6 +77,11 @@ rules! {
     D4 "After a shutdown request a run returns within twice its grace."
     D5 "A run that ends because nothing is left says nothing of a shutdown."
     D6 "After a run has returned no event is published and nothing of it is left."
+    C1 "Every accepted submission ends in one of: its task was added, or ControllerRejected with a reason, and is decided at once."
+    C2 "Each admission, start from a queue and change of a slot's state is published as the table of admissions says."
+    C3 "A slot starts its next task at once, but only after the task that it started was removed."
+    C4 "submit waits for room, try_submit says when there is none, and neither takes anything once shutdown was requested."
+    C5 "The pending specs of a slot start in the order of their submission, Replace apart."
 }
 
 /// A broken rule.
@@ -214,9 +220,9 @@ impl Sink for Rules {
                 state.answer(*op, answer, &now, run, report);
                 run.answer(*op, answer, state, delivery, &now, report);
             }
-            What::BodyEntered { task, attempt } => {
+            What::BodyEntered { task, attempt, op } => {
                 run.body_entered(*task, &now, report);
-                state.body_entered(*task, *attempt, &now, report);
+                state.body_entered(*task, *attempt, *op, &now, report);
             }
             What::BodyLeft { task, attempt, how } => state.body_left(*task, *attempt, *how, report),
             What::BodyCancelled { task, attempt } => state.body_cancelled(*task, *attempt, &now, run, report),

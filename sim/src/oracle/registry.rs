@@ -3,7 +3,7 @@
 use super::run::Run;
 use super::state::{Body, DebtKind, Follow, Now, Owed, State};
 use super::{Report, Rule, attempts};
-use crate::trace::{Answer, Call, EventNote, SpecNote, Text, Texts};
+use crate::trace::{Admission, Answer, Call, EventNote, SpecNote, Text, Texts};
 
 /// A call that has not returned.
 #[derive(Debug)]
@@ -41,6 +41,12 @@ enum OpKind {
     IsAlive(usize),
     WaitReady,
     Shutdown,
+    Submit {
+        task: usize,
+        spec: SpecNote,
+        admission: Admission,
+        wait: bool,
+    },
 }
 
 pub(super) fn call(state: &mut State, op: u32, call: &Call, now: &Now<'_>, run: &Run, report: &mut Report) {
@@ -69,6 +75,9 @@ pub(super) fn call(state: &mut State, op: u32, call: &Call, now: &Now<'_>, run: 
         Call::IsAlive(name) => OpKind::IsAlive(state.find(*name)),
         Call::WaitReady => OpKind::WaitReady,
         Call::Shutdown => OpKind::Shutdown,
+        Call::Submit { spec, admission, wait } => {
+            OpKind::Submit { task: state.find(spec.task), spec: *spec, admission: *admission, wait: *wait }
+        }
     };
     let _ = report;
     let (at_ns, version, alive_version) = (now.at_ns, state.version, state.alive_version);
@@ -84,6 +93,16 @@ impl State {
     /// Whether somebody is asking for a shutdown right now.
     pub(super) fn is_shutdown_called(&self) -> bool {
         !self.calls_seen || self.ops.iter().any(|op| matches!(op.kind, OpKind::Shutdown))
+    }
+
+    /// Submissions that wait for room.
+    pub(super) fn waiting_submissions(&self) -> u64 {
+        self.ops.iter().filter(|op| matches!(op.kind, OpKind::Submit { wait: true, .. })).count() as u64
+    }
+
+    /// Nothing is registered, requested or queued ([D1]).
+    pub(super) fn is_idle(&self) -> bool {
+        self.registered == 0 && self.controller.is_empty() && self.waiting_submissions() == 0
     }
 
     /// Registered names, sorted.
@@ -118,16 +137,22 @@ pub(super) fn add_requested(
     let asked = state.ops.iter_mut().find_map(|op| match &mut op.kind {
         OpKind::Add { spec, task, accepted, .. } if *task == index && !*accepted => {
             *accepted = true;
-            Some(*spec)
+            Some((op.op, *spec))
         }
         _ => None,
     });
-    let spec = asked.or_else(|| run.take_spec(state.tasks[index].name));
+    let asked = asked.or_else(|| run.take_spec(state.tasks[index].name)).map(|(op, spec)| (op, spec, false));
+    let asked = asked.or_else(|| {
+        let incarnation = state.tasks[index].incarnation + 1;
+        state.controller.start(index, incarnation, name, report).map(|(op, spec)| (op, spec, true))
+    });
+    let spec = asked.map(|(_, spec, _)| spec);
     if spec.is_none() && state.calls_seen {
         report.breaks(Rule::G2, format!("`{name}` was registered, and nobody had asked for it"));
     }
     let task = &mut state.tasks[index];
     task.begin(spec);
+    task.origin = asked.map(|(op, _, submitted)| (op, submitted));
     if task.incarnation > 1 {
         report.witness(Rule::G5);
     }
@@ -193,7 +218,7 @@ pub(super) fn remove_requested(
             _ => {}
         }
     }
-    if state.calls_seen && !removes && !cancels {
+    if state.calls_seen && !removes && !cancels && !state.controller.is_replacing(index) {
         report.breaks(Rule::G3, format!("TaskRemoveRequested of `{name}`, and nobody had asked for it"));
     } else if state.calls_seen && event.reason.is_some() && !cancels {
         report.breaks(
@@ -469,12 +494,65 @@ pub(super) fn answer(
                 report.breaks(Rule::D1, "wait_ready was answered before the run was up".to_owned());
             }
         }
+        OpKind::Submit { task, spec, admission, wait } => {
+            submit_answered(state, (op.op, task, admission, spec), (answer, wait, at_once), now, run, report);
+        }
         OpKind::Shutdown => {
             if run.requested_ns().is_none() && !run.is_over() && !run.may_be_ending() {
                 report
                     .breaks(Rule::D2, "a shutdown call was answered without a ShutdownRequested".to_owned());
             }
         }
+    }
+}
+
+fn submit_answered(
+    state: &mut State,
+    (op, task, admission, spec): (u32, usize, Admission, SpecNote),
+    (answer, wait, at_once): (&Answer, bool, bool),
+    now: &Now<'_>,
+    run: &Run,
+    report: &mut Report,
+) {
+    let name = now.texts.get(state.tasks[task].name);
+    let closed = run.requested_ns().is_some() || run.is_over();
+    report.witness(Rule::C4);
+    if !wait && !at_once {
+        report.breaks(Rule::C4, format!("try_submit of `{name}` did not return at once"));
+    }
+    match answer {
+        Answer::NotConfigured if !state.controller.is_configured() => {}
+        _ if !state.controller.is_configured() => {
+            report.breaks(
+                Rule::C4,
+                format!("a submission of `{name}` was not refused, though there is no controller"),
+            );
+        }
+        Answer::Done if closed => {
+            report.breaks(
+                Rule::C4,
+                format!("a submission of `{name}` was accepted after shutdown was requested"),
+            );
+        }
+        Answer::Done => state.controller.accept(op, task, admission, spec, name, report),
+        Answer::Full if wait => report.breaks(Rule::C4, format!("submit of `{name}` did not wait for room")),
+        Answer::Full => {
+            if state.controller.has_room_beside(state.waiting_submissions()) {
+                report.breaks(Rule::C4, format!("try_submit of `{name}` was refused, though there was room"));
+            }
+        }
+        Answer::Closed => {
+            if !closed && !run.may_be_ending() {
+                report.breaks(
+                    Rule::C4,
+                    format!("a submission of `{name}` was refused as closed, but no shutdown was requested"),
+                );
+            }
+        }
+        _ => report.breaks(
+            Rule::C4,
+            format!("a submission of `{name}` was answered with something else than its answers"),
+        ),
     }
 }
 
@@ -521,6 +599,17 @@ pub(super) fn settle(state: &State, run: &Run, report: &mut Report, texts: &Text
             }
             OpKind::WaitReady if run.was_up() => {
                 report.breaks(Rule::D1, "wait_ready was not answered though the run is up".to_owned());
+            }
+            OpKind::Submit { task, wait, .. } => {
+                let name = texts.get(state.tasks[*task].name);
+                let closed = run.requested_ns().is_some() || run.is_over();
+                if !wait || closed || !state.controller.is_configured() || state.controller.has_room_beside(0)
+                {
+                    report.breaks(
+                        Rule::C4,
+                        format!("a submission of `{name}` was not answered, though nothing kept it waiting"),
+                    );
+                }
             }
             OpKind::List | OpKind::Snapshot | OpKind::IsAlive(_) | OpKind::WaitReady | OpKind::Shutdown => {}
         }

@@ -100,12 +100,12 @@ impl Run {
     }
 
     /// The spec of this name that the run was called with.
-    pub(super) fn take_spec(&mut self, name: Text) -> Option<SpecNote> {
+    pub(super) fn take_spec(&mut self, name: Text) -> Option<(u32, SpecNote)> {
         let place = self.specs[self.next_spec..].iter().position(|spec| spec.task == name)? + self.next_spec;
         let spec = self.specs[place];
         self.specs.swap(place, self.next_spec);
         self.next_spec += 1;
-        Some(spec)
+        Some((self.op?, spec))
     }
 
     fn after_the_end(&self, what: impl FnOnce() -> String, report: &mut Report) {
@@ -153,6 +153,9 @@ impl Run {
             EventKind::GraceExceeded => self.grace_exceeded(state, now, report),
             EventKind::TaskRemoved => self.one_removed(event, state, now, report),
             EventKind::TaskAddRequested => self.idle_ns = None,
+            EventKind::ControllerRejected | EventKind::ControllerSlotTransition => {
+                self.look_for_idleness(state, now);
+            }
             _ => {}
         }
     }
@@ -220,8 +223,8 @@ impl Run {
     }
 
     fn look_for_idleness(&mut self, state: &State, now: &Now<'_>) {
-        if self.is_up() && !self.serve && self.requested_ns.is_none() && state.registered == 0 {
-            self.idle_ns = Some(now.at_ns);
+        if self.is_up() && !self.serve && self.requested_ns.is_none() && state.is_idle() {
+            self.idle_ns.get_or_insert(now.at_ns);
         }
     }
 
@@ -265,6 +268,11 @@ impl Run {
         report: &mut Report,
     ) {
         if self.op != Some(op) {
+            if *answer == Answer::Done && !state.controller.is_empty() {
+                self.idle_ns = None; // what was submitted keeps the run going
+            } else {
+                self.look_for_idleness(state, now);
+            }
             return;
         }
         report.witness(Rule::D1);
@@ -281,6 +289,7 @@ impl Run {
         }
         self.over = true;
         self.check_answer(answer, state, now, report);
+        state.controller.over(&state.tasks, report, now);
         if state.registered > 0 && self.requested_ns.is_some() {
             let left = state.registered_names(now.texts).join(", ");
             report.breaks(Rule::D3, format!("the run returned while {left} were registered"));
@@ -356,7 +365,7 @@ impl Run {
                         "nothing was registered any more and the run did not return".to_owned(),
                     );
                 }
-            } else if !self.serve && state.registered == 0 {
+            } else if !self.serve && state.is_idle() {
                 self.idle_ns = Some(at_ns);
             }
             return;

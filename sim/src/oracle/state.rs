@@ -9,6 +9,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use simvisor::{BackoffSource, EventKind};
 
+use super::controller::Controller;
 use super::registry::Op;
 use super::run::Run;
 use super::{Report, Rule, attempts, registry, restarts};
@@ -68,6 +69,8 @@ pub(super) struct Task {
     pub(super) cancelled: bool,
     pub(super) cancelled_ns: u64,
     pub(super) spec: Option<SpecNote>,
+    /// The operation that brought it, and whether that was a submission.
+    pub(super) origin: Option<(u32, bool)>,
     /// The latest attempt, 0 before the first.
     pub(super) attempt: u32,
     pub(super) open: bool,
@@ -111,6 +114,7 @@ impl Task {
             cancelled: false,
             cancelled_ns: 0,
             spec: None,
+            origin: None,
             attempt: 0,
             open: false,
             started_ns: 0,
@@ -210,6 +214,7 @@ pub(super) struct State {
     /// Of the attempts that began in this instant under a limit, the one that had been due for the shortest time.
     pub(super) latest_due: Option<(u64, usize)>,
     pub(super) ops: Vec<Op>,
+    pub(super) controller: Controller,
     pub(super) calls_seen: bool,
 }
 
@@ -231,6 +236,7 @@ impl State {
         self.waiters.clear();
         self.latest_due = None;
         self.ops.clear();
+        self.controller.reset(header);
         self.calls_seen = false;
     }
 
@@ -294,6 +300,18 @@ impl State {
                 if self.tasks[task].registered {
                     self.cancel(task, now, run, report);
                 }
+            }
+            return;
+        }
+        if is_of_controller(event.kind) {
+            let Some(name) = event.task else { return };
+            let slot = self.find(name);
+            let closed = run.requested_ns().is_some();
+            let Self { controller, tasks, .. } = self;
+            match event.kind {
+                EventKind::ControllerSubmitted => controller.submitted(slot, event, now, report),
+                EventKind::ControllerRejected => controller.rejected(slot, tasks, closed, event, now, report),
+                _ => controller.transition(slot, tasks, event, now, report),
             }
             return;
         }
@@ -397,8 +415,25 @@ impl State {
         registry::answer(self, op, answer, now, run, report);
     }
 
-    pub(super) fn body_entered(&mut self, name: Text, attempt: u32, now: &Now<'_>, report: &mut Report) {
+    pub(super) fn body_entered(
+        &mut self,
+        name: Text,
+        attempt: u32,
+        op: Option<u32>,
+        now: &Now<'_>,
+        report: &mut Report,
+    ) {
         let task = self.find(name);
+        if let (Some(op), Some((expected, submitted))) = (op, self.tasks[task].origin)
+            && op != expected
+        {
+            let name = now.texts.get(name);
+            let rule = if submitted { Rule::C5 } else { Rule::G5 };
+            report.breaks(
+                rule,
+                format!("a body of `{name}` came from operation {op}, but it was the turn of {expected}"),
+            );
+        }
         attempts::body_entered(self, task, attempt, now, report);
     }
 
@@ -431,6 +466,7 @@ impl State {
         self.debts = debts;
         self.settle_dues(report, texts);
         registry::settle(self, run, report, texts);
+        self.controller.settle(&self.tasks, run.is_up(), run.requested_ns().is_some(), report, texts);
         self.removing_slowly = self.removing;
     }
 
@@ -557,6 +593,13 @@ impl Owed {
             Self::Dead => "ActorDead",
         }
     }
+}
+
+fn is_of_controller(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::ControllerSubmitted | EventKind::ControllerRejected | EventKind::ControllerSlotTransition
+    )
 }
 
 fn is_of_task(kind: EventKind) -> bool {

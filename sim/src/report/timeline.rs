@@ -21,8 +21,8 @@ use simvisor::{BackoffSource, EventKind};
 
 use super::nanos_text;
 use crate::trace::{
-    Answer, BodyEnd, Call, EndNote, EventNote, HandlerEnd, Header, Jitter, Record, Restart, Sink, SpecNote,
-    Text, Texts, Waiter, What, kind_name,
+    Admission, Answer, BodyEnd, Call, EndNote, EventNote, HandlerEnd, Header, Jitter, Record, Restart, Sink,
+    SpecNote, Text, Texts, Waiter, What, kind_name,
 };
 
 /// How much of a run is shown. Each level shows what those before it show.
@@ -294,7 +294,7 @@ impl Row {
                 let (what, tone) = answer_words(answer, texts);
                 Self { mark: format!("←{op}"), who: String::new(), what, tone, more: Vec::new() }
             }
-            What::BodyEntered { task, attempt } => {
+            What::BodyEntered { task, attempt, .. } => {
                 other(Tone::Quiet, name(*task), format!("body {attempt} entered"))
             }
             What::BodyLeft { task, attempt, how } => {
@@ -489,6 +489,7 @@ fn call_name(call: &Call) -> (&'static str, Option<Text>) {
         Call::IsAlive(task) => ("is_alive", Some(*task)),
         Call::WaitReady => ("wait_ready", None),
         Call::Shutdown => ("shutdown", None),
+        Call::Submit { spec, wait, .. } => (if *wait { "submit" } else { "try_submit" }, Some(spec.task)),
     }
 }
 
@@ -499,6 +500,14 @@ fn call_words(call: &Call) -> (String, &[SpecNote]) {
         Call::Run(specs) if specs.is_empty() => (format!("{name} with no tasks"), &[]),
         Call::Run(specs) => (format!("{name} with {}", count(specs.len() as u64, "task")), specs),
         Call::Add(spec) => (format!("{name}: {}", spec_words(spec)), &[]),
+        Call::Submit { spec, admission, .. } => {
+            let admission = match admission {
+                Admission::Queue => "queue",
+                Admission::Replace => "replace",
+                Admission::DropIfRunning => "drop if running",
+            };
+            (format!("{name}, {admission}: {}", spec_words(spec)), &[])
+        }
         Call::Cancel { wait_ns, .. } => (format!("{name}, waiting at most {}", nanos_text(*wait_ns)), &[]),
         Call::Serve
         | Call::Remove(_)
@@ -555,6 +564,9 @@ fn answer_words(answer: &Answer, texts: &Texts) -> (String, Tone) {
         }
         Answer::ShuttingDown => ("refused, shutting down".to_owned(), Tone::Warning),
         Answer::GraceExceeded(stuck) => (format!("grace exceeded, stuck: {}", list(stuck)), Tone::Bad),
+        Answer::Full => ("refused, the controller's queue is full".to_owned(), Tone::Warning),
+        Answer::NotConfigured => ("refused, there is no controller".to_owned(), Tone::Warning),
+        Answer::Closed => ("refused, the controller is closed".to_owned(), Tone::Warning),
         Answer::Error(why) => (format!("error: {}", shown(texts.get(*why))), Tone::Bad),
     }
 }
@@ -628,8 +640,13 @@ mod tests {
         let mut texts = Texts::default();
         let [web, s1, boom, ouch] = ["web", "s1", "boom", "ouch\nand more"].map(|text| texts.intern(text));
         let [actor, body] = ["actor web", "its body"].map(|text| texts.intern(text));
-        let config =
-            ConfigNote { grace_ns: 60_000 * MS, max_concurrent: 1, bus_capacity: 1024, timer_late_ns: 0 };
+        let config = ConfigNote {
+            grace_ns: 60_000 * MS,
+            max_concurrent: 1,
+            bus_capacity: 1024,
+            timer_late_ns: 0,
+            controller: None,
+        };
         let header = Header {
             runtime: "simvisor 0.1.0".to_owned(),
             scenario: Some("a web server that fails once".to_owned()),
@@ -668,14 +685,14 @@ mod tests {
             (0, event(EventKind::TaskAddRequested, None, None)),
             (0, event(EventKind::TaskAdded, None, None)),
             (0, event(EventKind::TaskStarting, Some(1), None)),
-            (0, What::BodyEntered { task: web, attempt: 1 }),
+            (0, What::BodyEntered { task: web, attempt: 1, op: None }),
             (0, What::HandlerEntered { subscriber: s1, seq: 0 }),
             (0, What::HandlerLeft { subscriber: s1, seq: 0, how: HandlerEnd::Panic(ouch) }),
             (10 * MS, What::BodyLeft { task: web, attempt: 1, how: BodyEnd::Fail(boom) }),
             (10 * MS, event(EventKind::TaskFailed, Some(1), Some(boom))),
             (10 * MS, event(EventKind::BackoffScheduled, Some(1), Some(boom))),
             (12 * MS + 1, event(EventKind::TaskStarting, Some(2), None)),
-            (12 * MS + 1, What::BodyEntered { task: web, attempt: 2 }),
+            (12 * MS + 1, What::BodyEntered { task: web, attempt: 2, op: None }),
             (30 * MS, What::Call { op: 1, call: Call::Cancel { task: web, wait_ns: 5 * MS } }),
             (30 * MS, event(EventKind::TaskRemoveRequested, None, Some(texts.intern("manual_cancel")))),
             (30 * MS, What::BodyCancelled { task: web, attempt: 2 }),

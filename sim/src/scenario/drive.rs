@@ -13,18 +13,19 @@ use futures::future::{FutureExt, LocalBoxFuture, pending, select};
 use simvisor::bus::RecvError;
 use simvisor::sync::Latch;
 use simvisor::{
-    BackoffPolicy, CancellationToken, Event, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe,
-    Supervisor, SupervisorBuilder, SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
+    AdmissionPolicy, BackoffPolicy, CancellationToken, ControllerConfig, ControllerError, ControllerSpec,
+    Event, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe, Supervisor, SupervisorBuilder,
+    SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
 };
 
 use super::{
-    Action, Behaviour, Ending, Mode, OnCancel, ReceiverDecl, Restart, Scenario, Span, Step, SubscriberDecl,
-    TaskDecl,
+    Action, Admission, Behaviour, Ending, Mode, OnCancel, ReceiverDecl, Restart, Scenario, Span, Step,
+    SubscriberDecl, TaskDecl,
 };
 use crate::choice::Source;
 use crate::trace::{
-    self, Answer, BackoffNote, BodyEnd, Call, ConfigNote, EndNote, EventNote, HandlerEnd, Header, Jitter,
-    Record, Sink, SpecNote, Text, Texts, Waiter, What,
+    self, Answer, BackoffNote, BodyEnd, Call, ConfigNote, ControllerNote, EndNote, EventNote, HandlerEnd,
+    Header, Jitter, Record, Sink, SpecNote, Text, Texts, Waiter, What,
 };
 use crate::world::{End, Engine, Finished, Handle, LaneKind, Limits, Stuck};
 
@@ -118,6 +119,10 @@ impl Stage {
                 max_concurrent: u64::from(scenario.config.max_concurrent),
                 bus_capacity: u64::from(scenario.config.bus_capacity.max(1)),
                 timer_late_ns: 0,
+                controller: scenario.config.controller.map(|controller| ControllerNote {
+                    queue_capacity: u64::from(controller.queue_capacity.max(1)),
+                    slot_capacity: u64::from(controller.slot_capacity),
+                }),
             },
             subscribers,
         };
@@ -160,6 +165,12 @@ impl Stage {
         let mut builder = SupervisorBuilder::new(self.world.rt())
             .with_config(config)
             .with_observer(Rc::new(Observer { stage: Rc::clone(self) }));
+        if let Some(controller) = scenario.config.controller {
+            builder = builder.with_controller(ControllerConfig {
+                queue_capacity: controller.queue_capacity as usize,
+                slot_capacity: controller.slot_capacity as usize,
+            });
+        }
         for decl in &scenario.subscribers {
             builder = builder.with_subscriber(Rc::new(Audience::new(self, decl)));
         }
@@ -198,7 +209,7 @@ impl Stage {
         self.world.spawn_run(async move {
             stage.world.sleep_until_ns(run_at_ns).await;
             let starting: Vec<_> = stage.decls.iter().filter(|decl| decl.decl.start).collect();
-            let specs = starting.iter().map(|decl| stage.spec(decl)).collect();
+            let specs = starting.iter().map(|decl| stage.spec(decl, 0)).collect();
             let (call, result) = match mode {
                 Mode::Run => {
                     let notes = starting.iter().map(|decl| stage.note(decl)).collect();
@@ -256,10 +267,9 @@ impl Stage {
         let call = |call| self.record(What::Call { op, call });
         let answer = match action {
             Action::Add(key) => {
-                let decl =
-                    self.decls.iter().find(|decl| decl.decl.key() == key).expect("scenarios are checked");
+                let decl = self.decl(key);
                 call(Call::Add(self.note(decl)));
-                self.answer(supervisor.add_task(self.spec(decl)))
+                self.answer(supervisor.add_task(self.spec(decl, op)))
             }
             Action::Remove(task) => {
                 call(Call::Remove(self.text(task)));
@@ -299,6 +309,26 @@ impl Stage {
                 supervisor.shutdown();
                 Answer::Done
             }
+            Action::Submit { task, how, at_once } => {
+                let decl = self.decl(task);
+                call(Call::Submit { spec: self.note(decl), admission: *how, wait: !at_once });
+                let admission = match how {
+                    Admission::Queue => AdmissionPolicy::Queue,
+                    Admission::Replace => AdmissionPolicy::Replace,
+                    Admission::DropIfRunning => AdmissionPolicy::DropIfRunning,
+                };
+                let submission = ControllerSpec::new(admission, self.spec(decl, op));
+                let result = match at_once {
+                    true => supervisor.try_submit(submission),
+                    false => supervisor.submit(submission).await,
+                };
+                match result {
+                    Ok(()) => Answer::Done,
+                    Err(ControllerError::Full) => Answer::Full,
+                    Err(ControllerError::NotConfigured) => Answer::NotConfigured,
+                    Err(ControllerError::Closed) => Answer::Closed,
+                }
+            }
         };
         self.record(What::Answer { op, answer });
     }
@@ -315,9 +345,14 @@ impl Stage {
         }
     }
 
-    /// A spec for the logic, with a body that plays the declaration's script from its beginning.
-    fn spec(self: &Rc<Self>, decl: &Rc<Decl>) -> TaskSpec {
-        let task = ScriptedTask { stage: Rc::clone(self), decl: Rc::clone(decl), attempts: Cell::new(0) };
+    /// The declaration of this key.
+    fn decl(&self, key: &str) -> &Rc<Decl> {
+        self.decls.iter().find(|decl| decl.decl.key() == key).expect("scenarios are checked")
+    }
+
+    /// A spec for the logic, with a body that plays the declaration's script from its beginning. `op` brought it.
+    fn spec(self: &Rc<Self>, decl: &Rc<Decl>, op: u32) -> TaskSpec {
+        let task = ScriptedTask { stage: Rc::clone(self), decl: Rc::clone(decl), op, attempts: Cell::new(0) };
         let spec = TaskSpec::new(Rc::new(task))
             .with_restart(match decl.decl.restart {
                 Restart::Never => RestartPolicy::Never,
@@ -421,6 +456,7 @@ fn wall_ns(at: SystemTime) -> i64 {
 struct ScriptedTask {
     stage: Rc<Stage>,
     decl: Rc<Decl>,
+    op: u32,
     attempts: Cell<u32>,
 }
 
@@ -435,7 +471,8 @@ impl Task for ScriptedTask {
         let script = &self.decl.decl.script;
         let step = script.get(attempt as usize - 1).or(script.last()).copied().unwrap_or_default();
         let task = self.stage.text(&self.decl.name);
-        let body = Body { stage: Rc::clone(&self.stage), task, attempt, ctx, told: false, left: false };
+        let (stage, op) = (Rc::clone(&self.stage), self.op);
+        let body = Body { stage, task, op, attempt, ctx, told: false, left: false };
         Box::pin(body.play(step))
     }
 }
@@ -444,6 +481,7 @@ impl Task for ScriptedTask {
 struct Body {
     stage: Rc<Stage>,
     task: Text,
+    op: u32,
     attempt: u32,
     ctx: CancellationToken,
     /// It saw that it is cancelled.
@@ -457,7 +495,7 @@ const CALM_RUN_NS: u64 = 100_000;
 impl Body {
     async fn play(mut self, step: Step) -> Result<(), TaskError> {
         let (task, attempt) = (self.task, self.attempt);
-        self.stage.record(What::BodyEntered { task, attempt });
+        self.stage.record(What::BodyEntered { task, attempt, op: Some(self.op) });
         let ctx = self.ctx.clone();
         let ending = self.act(step, &ctx).await;
         match ending {

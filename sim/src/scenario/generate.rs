@@ -5,8 +5,8 @@
 //! is always on conceals: a removal or a shutdown repairs what a lost event broke.
 
 use super::{
-    Action, Backoff, Behaviour, Config, Ending, Jitter, Mode, OnCancel, Operation, ReceiverDecl, Restart,
-    Scenario, Span, Step, SubscriberDecl, TaskDecl,
+    Action, Admission, Backoff, Behaviour, Config, Controller, Ending, Jitter, Mode, OnCancel, Operation,
+    ReceiverDecl, Restart, Scenario, Span, Step, SubscriberDecl, TaskDecl,
 };
 use crate::rng::{Numbers, Stream};
 
@@ -60,6 +60,9 @@ struct Swarm {
     bursts: bool,
     /// Operations come before the run begins.
     early: bool,
+    /// There is a controller.
+    controller: bool,
+    submits: bool,
 }
 
 /// How a run comes to its end.
@@ -110,6 +113,8 @@ impl Swarm {
             tiny: on(7),
             bursts: on(6),
             early: on(3),
+            controller: on(6),
+            submits: on(14),
         }
     }
 }
@@ -187,6 +192,12 @@ impl Generator {
         }
     }
 
+    fn controller(&mut self) -> Option<Controller> {
+        let queue_capacity = self.numbers.pick(&[1, 1, 2, 3, 8]);
+        let slot_capacity = self.numbers.pick(&[0, 1, 1, 2, 3, 8]);
+        self.swarm.controller.then_some(Controller { queue_capacity, slot_capacity })
+    }
+
     fn config(&mut self) -> Config {
         let grace = self.numbers.pick(&[0, 1, 3, 5, 5, 10, 20, 50]);
         // Where calm is promised, shutdown must be possible in time.
@@ -201,6 +212,7 @@ impl Generator {
                 true => self.near_ticks(6),
                 false => Span::ZERO,
             },
+            controller: self.controller(),
         }
     }
 
@@ -376,7 +388,7 @@ impl Generator {
             let task = &tasks[self.numbers.below(tasks.len() as u32) as usize];
             // Now and then a name that nobody has.
             let name = if self.on(1) { "nobody".to_owned() } else { task.name.clone() };
-            let action = match self.numbers.below(12) {
+            let action = match self.numbers.below(16) {
                 0..=2 if self.swarm.adds => Action::Add(task.key().to_owned()),
                 3 | 4 if self.swarm.removes => Action::Remove(name),
                 5 | 6 if self.swarm.cancels => {
@@ -388,6 +400,11 @@ impl Generator {
                 9 if self.swarm.queries => Action::IsAlive(name),
                 10 if self.swarm.queries => Action::WaitReady,
                 11 if self.swarm.shutdowns && !self.ends_by_itself() => Action::Shutdown,
+                12..=15 if self.swarm.submits && (self.swarm.controller || self.on(1)) => {
+                    let how =
+                        self.numbers.pick(&[Admission::Queue, Admission::Replace, Admission::DropIfRunning]);
+                    Action::Submit { task: task.key().to_owned(), how, at_once: self.on(6) }
+                }
                 _ => continue,
             };
             let at = if self.swarm.bursts { self.numbers.pick(&bursts) } else { self.ticks(20) };

@@ -15,7 +15,7 @@ pub use toml_file::{ScenarioError, from_toml, to_toml};
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::trace::Jitter;
+pub use crate::trace::{Admission, Jitter};
 
 /// All input of a run apart from its choices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,11 +76,36 @@ pub struct Config {
     pub bus_capacity: u32,
     /// Limit of one attempt for tasks without their own. 0, the default, is none.
     pub timeout: Span,
+    /// The controller. Absent, the default: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controller: Option<Controller>,
+}
+
+/// Limits of the controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Controller {
+    /// Submissions that may wait for the controller. Default 1024; 0 counts as 1.
+    pub queue_capacity: u32,
+    /// Specs that may wait in one slot. Default 100.
+    pub slot_capacity: u32,
+}
+
+impl Default for Controller {
+    fn default() -> Self {
+        Self { queue_capacity: 1024, slot_capacity: 100 }
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { grace: Span::from_secs(60), max_concurrent: 0, bus_capacity: 1024, timeout: Span::ZERO }
+        Self {
+            grace: Span::from_secs(60),
+            max_concurrent: 0,
+            bus_capacity: 1024,
+            timeout: Span::ZERO,
+            controller: None,
+        }
     }
 }
 
@@ -322,6 +347,17 @@ pub enum Action {
     WaitReady,
     /// `shutdown`.
     Shutdown,
+    /// `submit`, or `try_submit` where `try` is set, with the declaration of this key.
+    Submit {
+        /// The declaration's key.
+        task: String,
+        /// What happens if its slot is not idle. Default `queue`.
+        #[serde(default)]
+        how: Admission,
+        /// Whether it gives up where there is no room. Default no.
+        #[serde(default, rename = "try", skip_serializing_if = "is_false")]
+        at_once: bool,
+    },
 }
 
 impl Scenario {

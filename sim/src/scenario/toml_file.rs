@@ -97,17 +97,21 @@ impl Scenario {
             );
         }
         for (number, operation) in (1..).zip(&self.operations) {
-            if let Action::Add(key) = &operation.action
+            if let Action::Add(key) | Action::Submit { task: key, .. } = &operation.action
                 && !keys.contains(key.as_str())
             {
+                let verb = if matches!(operation.action, Action::Add(_)) { "adds" } else { "submits" };
                 let near =
                     keys.iter().max_by_key(|known| (strsim::jaro_winkler(key, known) * 1_000.0) as u32);
                 let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-                return fail(format!("operation {number} adds `{key}`, but no task has this key{hint}"));
+                return fail(format!("operation {number} {verb} `{key}`, but no task has this key{hint}"));
             }
             if let Some(calm_at) = self.calm_at
                 && operation.at >= calm_at
-                && matches!(operation.action, Action::Add(_) | Action::Remove(_) | Action::Cancel { .. })
+                && matches!(
+                    operation.action,
+                    Action::Add(_) | Action::Remove(_) | Action::Cancel { .. } | Action::Submit { .. }
+                )
             {
                 return fail(format!(
                     "operation {number} comes at {}, but from {calm_at} on it is calm: move it before, or `calm_at` behind",

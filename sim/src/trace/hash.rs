@@ -8,8 +8,8 @@
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
-    Answer, BackoffNote, BodyEnd, Call, EndNote, EventNote, HandlerEnd, Header, Jitter, Record, Restart,
-    Sink, SpecNote, Text, Texts, Waiter, What,
+    Admission, Answer, BackoffNote, BodyEnd, Call, EndNote, EventNote, HandlerEnd, Header, Jitter, Record,
+    Restart, Sink, SpecNote, Text, Texts, Waiter, What,
 };
 
 /// Hashes a trace as it is made.
@@ -177,7 +177,10 @@ impl Encoder<'_> {
                 self.u32(*op);
                 self.answer(answer);
             }
-            What::BodyEntered { task, attempt } => self.body(4, *task, *attempt),
+            What::BodyEntered { task, attempt, op } => {
+                self.body(4, *task, *attempt);
+                self.optional_u32(*op);
+            }
             What::BodyLeft { task, attempt, how } => {
                 self.body(5, *task, *attempt);
                 self.body_end(*how);
@@ -246,6 +249,16 @@ impl Encoder<'_> {
             Call::IsAlive(task) => self.tagged(8, *task),
             Call::WaitReady => self.u8(9),
             Call::Shutdown => self.u8(10),
+            Call::Submit { spec, admission, wait } => {
+                self.u8(11);
+                self.spec(spec);
+                self.u8(match admission {
+                    Admission::Queue => 0,
+                    Admission::Replace => 1,
+                    Admission::DropIfRunning => 2,
+                });
+                self.u8(u8::from(*wait));
+            }
         }
     }
 
@@ -269,6 +282,9 @@ impl Encoder<'_> {
                 self.texts(stuck);
             }
             Answer::Error(text) => self.tagged(9, *text),
+            Answer::Full => self.u8(10),
+            Answer::NotConfigured => self.u8(11),
+            Answer::Closed => self.u8(12),
         }
     }
 
@@ -357,7 +373,13 @@ mod tests {
     use crate::trace::ConfigNote;
 
     fn header(subscribers: Vec<(Text, u64)>) -> Header {
-        let config = ConfigNote { grace_ns: 0, max_concurrent: 0, bus_capacity: 1, timer_late_ns: 0 };
+        let config = ConfigNote {
+            grace_ns: 0,
+            max_concurrent: 0,
+            bus_capacity: 1,
+            timer_late_ns: 0,
+            controller: None,
+        };
         Header { runtime: "r".to_owned(), scenario: None, config, subscribers }
     }
 

@@ -47,6 +47,19 @@ pub struct ConfigNote {
     pub bus_capacity: u64,
     /// By how much a timer may fire late, in nanoseconds. 0 on an exact clock.
     pub timer_late_ns: u64,
+    /// Limits of the controller, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<ControllerNote>,
+}
+
+/// Limits of a controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControllerNote {
+    /// Submissions that may wait for the controller.
+    pub queue_capacity: u64,
+    /// Specs that may wait in one slot.
+    pub slot_capacity: u64,
 }
 
 /// One thing that was observed.
@@ -86,6 +99,9 @@ pub enum What {
         task: Text,
         /// How many bodies of this incarnation were entered, this one included.
         attempt: u32,
+        /// The operation that brought this incarnation's task: an add, a submission, or the run. `None` where the
+        /// runtime cannot tell.
+        op: Option<u32>,
     },
     /// The body of an attempt ended or was dropped.
     BodyLeft {
@@ -284,6 +300,28 @@ pub enum Call {
     WaitReady,
     /// `shutdown`.
     Shutdown,
+    /// `submit`, or `try_submit`.
+    Submit {
+        /// The task.
+        spec: SpecNote,
+        /// What happens if its slot is not idle.
+        admission: Admission,
+        /// Whether it waits for room: `submit` does, `try_submit` does not.
+        wait: bool,
+    },
+}
+
+/// What a controller does with a submission to a slot that is not idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Admission {
+    /// It waits for its turn.
+    #[default]
+    Queue,
+    /// It takes the place of what runs.
+    Replace,
+    /// It is rejected.
+    DropIfRunning,
 }
 
 /// What a call returned.
@@ -305,6 +343,12 @@ pub enum Answer {
     ShuttingDown,
     /// `GraceExceeded` with the names of the stuck tasks.
     GraceExceeded(Vec<Text>),
+    /// `Full`: no room for a submission.
+    Full,
+    /// `NotConfigured`: there is no controller.
+    NotConfigured,
+    /// `Closed`: the controller takes no more submissions.
+    Closed,
     /// Another error, by its text.
     Error(Text),
 }

@@ -3,8 +3,8 @@
 use simvisor::BackoffSource;
 
 use crate::trace::{
-    Answer, BackoffNote, BodyEnd, Call, ConfigNote, EndNote, EventNote, HandlerEnd, Header, Jitter, KINDS,
-    Record, Restart, SpecNote, Text, Texts, Waiter, What,
+    Admission, Answer, BackoffNote, BodyEnd, Call, ConfigNote, ControllerNote, EndNote, EventNote,
+    HandlerEnd, Header, Jitter, KINDS, Record, Restart, SpecNote, Text, Texts, Waiter, What,
 };
 
 /// Names and reasons that a careless format would break on.
@@ -30,6 +30,7 @@ pub(crate) fn header(texts: &mut Texts) -> Header {
             max_concurrent: 2,
             bus_capacity: 1024,
             timer_late_ns: 1_000_000,
+            controller: Some(ControllerNote { queue_capacity: 4, slot_capacity: 0 }),
         },
         subscribers: vec![(texts.intern("s1"), 8), (texts.intern("s\n2"), u64::MAX)],
     }
@@ -62,7 +63,8 @@ pub(crate) fn records(texts: &mut Texts) -> Vec<Record> {
         op += 1;
     }
     let task = texts.intern("päivä 日本 🦀");
-    whats.push(What::BodyEntered { task, attempt: 1 });
+    whats.push(What::BodyEntered { task, attempt: 1, op: None });
+    whats.push(What::BodyEntered { task, attempt: 2, op: Some(u32::MAX) });
     whats.push(What::BodyCancelled { task, attempt: 1 });
     let mut body_left = |how| whats.push(What::BodyLeft { task, attempt: 1, how });
     body_left(BodyEnd::Ok);
@@ -156,6 +158,9 @@ fn calls(texts: &mut Texts) -> Vec<Call> {
         Call::IsAlive(task),
         Call::WaitReady,
         Call::Shutdown,
+        Call::Submit { spec: specs[2], admission: Admission::Queue, wait: true },
+        Call::Submit { spec: specs[1], admission: Admission::Replace, wait: false },
+        Call::Submit { spec: specs[0], admission: Admission::DropIfRunning, wait: false },
     ]
 }
 
@@ -172,12 +177,15 @@ fn answers(texts: &mut Texts) -> Vec<Answer> {
         Answer::RemoveTimeout,
         Answer::ShuttingDown,
         Answer::GraceExceeded(names),
+        Answer::Full,
+        Answer::NotConfigured,
+        Answer::Closed,
         Answer::Error(texts.intern("other: \"why\"")),
     ]
 }
 
 /// Every shape of a record by its name, such as `call cancel`. The matches below keep it complete.
-pub(crate) const SHAPES: [&str; 50] = [
+pub(crate) const SHAPES: [&str; 57] = [
     "event",
     "call run",
     "call serve",
@@ -189,6 +197,9 @@ pub(crate) const SHAPES: [&str; 50] = [
     "call is_alive",
     "call wait_ready",
     "call shutdown",
+    "call submit queue",
+    "call submit replace",
+    "call submit drop_if_running",
     "answer done",
     "answer bool",
     "answer names",
@@ -197,8 +208,12 @@ pub(crate) const SHAPES: [&str; 50] = [
     "answer remove_timeout",
     "answer shutting_down",
     "answer grace_exceeded",
+    "answer full",
+    "answer not_configured",
+    "answer closed",
     "answer error",
     "body_entered",
+    "body_entered with op",
     "body_left ok",
     "body_left canceled",
     "body_left fail",
@@ -246,9 +261,13 @@ pub(crate) fn shapes(what: &What) -> Vec<&'static str> {
             Answer::RemoveTimeout => "answer remove_timeout",
             Answer::ShuttingDown => "answer shutting_down",
             Answer::GraceExceeded(_) => "answer grace_exceeded",
+            Answer::Full => "answer full",
+            Answer::NotConfigured => "answer not_configured",
+            Answer::Closed => "answer closed",
             Answer::Error(_) => "answer error",
         },
-        What::BodyEntered { .. } => "body_entered",
+        What::BodyEntered { op: None, .. } => "body_entered",
+        What::BodyEntered { .. } => "body_entered with op",
         What::BodyLeft { how, .. } => match how {
             BodyEnd::Ok => "body_left ok",
             BodyEnd::Canceled => "body_left canceled",
@@ -294,6 +313,14 @@ fn call_shapes(call: &Call) -> Vec<&'static str> {
         Call::IsAlive(_) => ("call is_alive", &[]),
         Call::WaitReady => ("call wait_ready", &[]),
         Call::Shutdown => ("call shutdown", &[]),
+        Call::Submit { spec, admission, .. } => {
+            let shape = match admission {
+                Admission::Queue => "call submit queue",
+                Admission::Replace => "call submit replace",
+                Admission::DropIfRunning => "call submit drop_if_running",
+            };
+            (shape, std::slice::from_ref(spec))
+        }
     };
     let of_specs = specs.iter().flat_map(|spec| {
         let restart = match spec.restart {

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    Answer, BackoffNote, BodyEnd, Call, ConfigNote, EndNote, EventNote, FORMAT, HandlerEnd, Header, Jitter,
-    Record, Restart, SpecNote, Text, Texts, VERSION, Waiter, What,
+    Admission, Answer, BackoffNote, BodyEnd, Call, ConfigNote, EndNote, EventNote, FORMAT, HandlerEnd,
+    Header, Jitter, Record, Restart, SpecNote, Text, Texts, VERSION, Waiter, What,
 };
 use super::read::{Fault, Glossary};
 
@@ -81,7 +81,7 @@ pub(super) struct RecordLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<AnswerLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    body_entered: Option<BodyLine<'a>>,
+    body_entered: Option<BodyEnteredLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_left: Option<BodyLeftLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,8 +122,8 @@ impl<'a> RecordLine<'a> {
             What::Answer { op, answer } => {
                 line.answer = Some(AnswerLine { op: *op, result: Outcome::of(answer, texts) });
             }
-            What::BodyEntered { task, attempt } => {
-                line.body_entered = Some(BodyLine { task: text(*task), attempt: *attempt });
+            What::BodyEntered { task, attempt, op } => {
+                line.body_entered = Some(BodyEnteredLine { task: text(*task), attempt: *attempt, op: *op });
             }
             What::BodyLeft { task, attempt, how } => {
                 let (task, how) = (text(*task), BodyHow::of(*how, texts));
@@ -173,7 +173,7 @@ impl<'a> RecordLine<'a> {
             Ok(What::Answer { op: line.op, answer: line.result.answer(glossary)? })
         })?;
         one.take("body_entered", self.body_entered, |line| {
-            Ok(What::BodyEntered { task: glossary.intern(&line.task)?, attempt: line.attempt })
+            Ok(What::BodyEntered { task: glossary.intern(&line.task)?, attempt: line.attempt, op: line.op })
         })?;
         one.take("body_left", self.body_left, |line| {
             let task = glossary.intern(&line.task)?;
@@ -357,6 +357,15 @@ enum Do<'a> {
     IsAlive(Str<'a>),
     WaitReady,
     Shutdown,
+    Submit { spec: SpecLine<'a>, admission: AdmissionLine, wait: bool },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AdmissionLine {
+    Queue,
+    Replace,
+    DropIfRunning,
 }
 
 impl<'a> Do<'a> {
@@ -372,6 +381,15 @@ impl<'a> Do<'a> {
             Call::IsAlive(task) => Self::IsAlive(spelled(texts, *task)),
             Call::WaitReady => Self::WaitReady,
             Call::Shutdown => Self::Shutdown,
+            Call::Submit { spec, admission, wait } => Self::Submit {
+                spec: SpecLine::of(spec, texts),
+                admission: match admission {
+                    Admission::Queue => AdmissionLine::Queue,
+                    Admission::Replace => AdmissionLine::Replace,
+                    Admission::DropIfRunning => AdmissionLine::DropIfRunning,
+                },
+                wait: *wait,
+            },
         }
     }
 
@@ -389,6 +407,15 @@ impl<'a> Do<'a> {
             Self::IsAlive(task) => Call::IsAlive(glossary.intern(&task)?),
             Self::WaitReady => Call::WaitReady,
             Self::Shutdown => Call::Shutdown,
+            Self::Submit { spec, admission, wait } => Call::Submit {
+                spec: spec.note(glossary)?,
+                admission: match admission {
+                    AdmissionLine::Queue => Admission::Queue,
+                    AdmissionLine::Replace => Admission::Replace,
+                    AdmissionLine::DropIfRunning => Admission::DropIfRunning,
+                },
+                wait,
+            },
         })
     }
 }
@@ -471,6 +498,9 @@ enum Outcome<'a> {
     RemoveTimeout,
     ShuttingDown,
     GraceExceeded(Vec<Str<'a>>),
+    Full,
+    NotConfigured,
+    Closed,
     Error(Str<'a>),
 }
 
@@ -486,6 +516,9 @@ impl<'a> Outcome<'a> {
             Answer::RemoveTimeout => Self::RemoveTimeout,
             Answer::ShuttingDown => Self::ShuttingDown,
             Answer::GraceExceeded(stuck) => Self::GraceExceeded(all(stuck)),
+            Answer::Full => Self::Full,
+            Answer::NotConfigured => Self::NotConfigured,
+            Answer::Closed => Self::Closed,
             Answer::Error(text) => Self::Error(spelled(texts, *text)),
         }
     }
@@ -503,6 +536,9 @@ impl<'a> Outcome<'a> {
             Self::RemoveTimeout => Answer::RemoveTimeout,
             Self::ShuttingDown => Answer::ShuttingDown,
             Self::GraceExceeded(stuck) => Answer::GraceExceeded(all(stuck)?),
+            Self::Full => Answer::Full,
+            Self::NotConfigured => Answer::NotConfigured,
+            Self::Closed => Answer::Closed,
             Self::Error(text) => Answer::Error(glossary.intern(&text)?),
         })
     }
@@ -513,6 +549,15 @@ impl<'a> Outcome<'a> {
 struct BodyLine<'a> {
     task: Str<'a>,
     attempt: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BodyEnteredLine<'a> {
+    task: Str<'a>,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    op: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]

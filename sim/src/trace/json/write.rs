@@ -104,7 +104,13 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out() {
         let texts = Texts::default();
-        let config = ConfigNote { grace_ns: 1, max_concurrent: 0, bus_capacity: 2, timer_late_ns: 0 };
+        let config = ConfigNote {
+            grace_ns: 1,
+            max_concurrent: 0,
+            bus_capacity: 2,
+            timer_late_ns: 0,
+            controller: None,
+        };
         let header = Header { runtime: "r".to_owned(), scenario: None, config, subscribers: Vec::new() };
         assert_eq!(
             header_line(&header, &texts),
