@@ -119,6 +119,7 @@ mod tests {
                 let optional = match key {
                     "task" => of_event || of_waiter,
                     "attempt" | "reason" => of_event,
+                    "op" => matches!(record.what, What::BodyEntered { .. }),
                     "turn" | "timeout_ms" | "delay_ms" | "backoff_source" | "interval_ns" => true,
                     _ => false,
                 };
