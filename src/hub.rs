@@ -1,18 +1,27 @@
 //! Where events are stamped: the one place that gives out sequence numbers.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::alive::AliveTracker;
 use crate::bus::Bus;
 use crate::event::Event;
-use crate::runtime::Rt;
+use crate::runtime::{Delivery, JobKey, Role, Rt, WaitsFor};
+use crate::sync::Inbox;
 
 /// Sees every event at the moment it is published, in order and without loss. It must not call back into the
 /// supervisor.
 pub trait Observe {
     /// `event` was published.
     fn event(&self, event: &Event);
+
+    /// The event of this number was put on the bus: at once after it was published, unless the runtime plays late or
+    /// double delivery.
+    fn delivered(&self, seq: u64) {
+        let _ = seq;
+    }
 }
 
 pub(crate) struct Hub {
@@ -21,6 +30,13 @@ pub(crate) struct Hub {
     next_seq: Cell<u64>,
     alive: RefCell<AliveTracker>,
     observer: Option<Rc<dyn Observe>>,
+    /// Events between stamp and bus, by publisher. Empty unless the runtime plays late delivery.
+    couriers: RefCell<BTreeMap<u64, Courier>>,
+}
+
+struct Courier {
+    parcels: Rc<Inbox<Rc<Event>>>,
+    job: JobKey,
 }
 
 impl Hub {
@@ -31,14 +47,25 @@ impl Hub {
             next_seq: Cell::new(0),
             alive: RefCell::new(AliveTracker::new()),
             observer,
+            couriers: RefCell::default(),
         }
     }
 
     /// Publishes to the bus (\[S1\]). Never waits.
-    pub(crate) fn publish(&self, event: Event) {
+    pub(crate) fn publish(self: &Rc<Self>, event: Event) {
         let event = self.stamp(event);
         self.alive.borrow_mut().update(&event);
-        self.bus.publish(Rc::new(event));
+        let event = Rc::new(event);
+        match self.rt.delivery() {
+            Delivery::Late => self.post(event),
+            // What one publisher sends stays in order.
+            _ if self.is_behind(self.rt.publisher()) => self.post(event),
+            Delivery::AtOnce => self.deliver(event),
+            Delivery::Twice => {
+                self.deliver(Rc::clone(&event));
+                self.deliver(event);
+            }
+        }
     }
 
     /// Stamps a notice that goes to the subscribers alone (\[S8\]).
@@ -54,6 +81,59 @@ impl Hub {
             observer.event(&event);
         }
         event
+    }
+
+    fn deliver(&self, event: Rc<Event>) {
+        if let Some(observer) = &self.observer {
+            observer.delivered(event.seq);
+        }
+        self.bus.publish(event);
+    }
+
+    fn is_behind(&self, publisher: u64) -> bool {
+        let couriers = self.couriers.borrow();
+        !couriers.is_empty() && couriers.get(&publisher).is_some_and(|courier| !courier.parcels.is_empty())
+    }
+
+    /// Leaves an event to the courier of its publisher.
+    fn post(self: &Rc<Self>, event: Rc<Event>) {
+        let publisher = self.rt.publisher();
+        let known = self.couriers.borrow().get(&publisher).map(|courier| Rc::clone(&courier.parcels));
+        let parcels = known.unwrap_or_else(|| {
+            let parcels = Rc::new(Inbox::default());
+            let name: Arc<str> = Arc::from(publisher.to_string());
+            let work = Rc::clone(self).carry(Rc::clone(&parcels));
+            let job = self.rt.spawn(Role::Courier, &name, Box::pin(work));
+            self.couriers.borrow_mut().insert(publisher, Courier { parcels: Rc::clone(&parcels), job });
+            parcels
+        });
+        parcels.send(event);
+    }
+
+    async fn carry(self: Rc<Self>, parcels: Rc<Inbox<Rc<Event>>>) {
+        loop {
+            self.rt.waits_for(WaitsFor::Parcel);
+            parcels.ready().await;
+            crate::runtime::yield_now().await;
+            if let Some(event) = parcels.try_recv() {
+                self.deliver(event);
+            }
+        }
+    }
+
+    /// Whether every event that was published is on the bus.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.couriers.borrow().values().all(|courier| courier.parcels.is_empty())
+    }
+
+    /// Puts what is still under way on the bus, and lets the couriers go.
+    pub(crate) fn flush(&self) {
+        for (_, courier) in std::mem::take(&mut *self.couriers.borrow_mut()) {
+            while let Some(event) = courier.parcels.try_recv() {
+                self.deliver(event);
+            }
+            self.rt.abort(courier.job);
+        }
     }
 
     /// How many events were published, notices included.

@@ -51,6 +51,8 @@ pub enum Role {
     Worker,
     /// One incarnation of a task.
     Actor,
+    /// Carries late events of one publisher to the bus.
+    Courier,
     /// The controller's loop over its inbox.
     Controller,
 }
@@ -64,6 +66,7 @@ impl Role {
             Self::Listener => "listener",
             Self::Worker => "worker",
             Self::Actor => "actor",
+            Self::Courier => "courier",
             Self::Controller => "controller",
         }
     }
@@ -95,6 +98,18 @@ pub enum PreemptPoint {
     BeforeSubmit,
 }
 
+/// How an event gets from its stamp to the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Delivery {
+    /// In one step with the stamp. What every real runtime with one thread does.
+    #[default]
+    AtOnce,
+    /// In a step of its own, later, so that events of others may overtake it.
+    Late,
+    /// At once, and a second time.
+    Twice,
+}
+
 /// What a future waits for, for reports of deadlocks. Real runtimes ignore it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WaitsFor {
@@ -124,6 +139,8 @@ pub enum WaitsFor {
     AllRemoved,
     /// The subscribers' queues running empty.
     Drain,
+    /// An event to carry to the bus.
+    Parcel,
     /// A submission, or the end of a task that a slot started.
     Submission,
     /// Room in the controller's queue.
@@ -148,6 +165,7 @@ impl WaitsFor {
             Self::Idle => "the last task's removal or a shutdown request",
             Self::AllRemoved => "every task's removal within grace",
             Self::Drain => "the subscribers' queues to run empty",
+            Self::Parcel => "an event to deliver",
             Self::Submission => "a submission or the end of a slot's task",
             Self::Room => "room in the controller's queue",
         }
@@ -185,6 +203,17 @@ pub trait Runtime {
     fn preempt(&self, point: PreemptPoint) -> bool {
         let _ = point;
         false
+    }
+
+    /// How the event that was just stamped is delivered. Anything but [`Delivery::AtOnce`] is a fault that a simulator
+    /// plays: stamp and send are not one step on a runtime with several threads (\[S10\]).
+    fn delivery(&self) -> Delivery {
+        Delivery::AtOnce
+    }
+
+    /// Tells futures apart that publish events: those of one publisher stay in order.
+    fn publisher(&self) -> u64 {
+        0
     }
 
     /// Tells what the running future is about to wait for.

@@ -235,12 +235,17 @@ impl SubscriberSet {
 
     /// Ready when the bus is read to its end and every queue has run empty.
     pub(crate) fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let listener_idle = self.behind() == 0 && !self.listener.in_hand.get();
+        let listener_idle = self.behind() == 0 && !self.listener.in_hand.get() && self.is_fed();
         if listener_idle && self.lanes.iter().all(|lane| lane.is_idle()) {
             return Poll::Ready(());
         }
         *self.listener.drain.borrow_mut() = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Whether nothing more will come to the bus by itself.
+    fn is_fed(&self) -> bool {
+        self.lanes.is_empty() || self.hub.is_delivered()
     }
 
     /// How many events are on the bus that the listener has not received.

@@ -569,6 +569,7 @@ impl Drop for RunGuard {
         self.inner.phase.set(Phase::Over);
         #[cfg(feature = "controller")]
         self.inner.close_controller(); // a run that was dropped may have submissions left ([C1])
+        self.inner.hub.flush();
         self.inner.subscribers.close();
         for job in self.jobs.drain(..) {
             rt.abort(job);

@@ -39,10 +39,12 @@ pub enum Site {
     ControllerMessage,
     /// … between having room in the controller's queue and taking a place there.
     BeforeSubmit,
+    /// How an event gets from its stamp to the bus: 0 at once, 1 late, 2 twice.
+    Delivery,
 }
 
 /// Every site with its name in case files.
-pub const SITES: [(Site, &str); 13] = [
+pub const SITES: [(Site, &str); 14] = [
     (Site::Schedule, "schedule"),
     (Site::TimerTie, "timer-tie"),
     (Site::Jitter, "jitter"),
@@ -56,6 +58,7 @@ pub const SITES: [(Site, &str); 13] = [
     (Site::BeforeEnd, "preempt-before-end"),
     (Site::ControllerMessage, "preempt-controller-message"),
     (Site::BeforeSubmit, "preempt-before-submit"),
+    (Site::Delivery, "delivery"),
 ];
 
 impl Site {
@@ -74,7 +77,7 @@ impl Site {
     /// Whether this is a place where the logic may be interrupted.
     #[must_use]
     pub fn is_preemption(self) -> bool {
-        self as u8 >= Self::BeforeAttempt as u8
+        self as u8 >= Self::BeforeAttempt as u8 && self != Self::Delivery
     }
 }
 

@@ -13,6 +13,9 @@ const LISTENER: &str = "subscriber_listener";
 pub(super) struct Delivery {
     capacity: u64,
     next_seq: u64,
+    /// Stamp and delivery are two steps; then this is what is on the bus, in order.
+    disorder: bool,
+    bus: Vec<u64>,
     /// Events that are not about a subscriber.
     ordinary: u64,
     wall_ns: i64,
@@ -33,6 +36,10 @@ struct Receiver {
     name: Text,
     /// Place on the bus of the event that comes next.
     next: u64,
+    /// The first event that it is owed, and those that it got: kept where they may come out of order.
+    from_seq: u64,
+    got: Vec<u64>,
+    lost: u64,
 }
 
 #[derive(Debug)]
@@ -56,6 +63,8 @@ impl Delivery {
     pub(super) fn reset(&mut self, header: &Header) {
         self.capacity = header.config.bus_capacity.max(1);
         self.next_seq = 0;
+        self.disorder = header.config.disorder;
+        self.bus.clear();
         self.ordinary = 0;
         self.wall_ns = i64::MIN;
         self.about.clear();
@@ -93,7 +102,11 @@ impl Delivery {
 
     /// Events on the bus so far.
     fn bus_end(&self) -> u64 {
-        self.next_seq.saturating_sub(self.notices.len() as u64)
+        if self.disorder {
+            self.bus.len() as u64
+        } else {
+            self.next_seq.saturating_sub(self.notices.len() as u64)
+        }
     }
 
     fn is_about_subscriber(&self, seq: u64) -> bool {
@@ -123,7 +136,7 @@ impl Delivery {
             EventKind::SubscriberOverflow => self.overflow(event, now, report),
             EventKind::SubscriberPanicked => self.panic_report(event, now, report),
             _ => {
-                self.ordinary += 1;
+                self.ordinary += u64::from(!self.disorder);
                 if self.lost && is_vital(event) {
                     report.witness(Rule::S4);
                 }
@@ -157,7 +170,8 @@ impl Delivery {
             return;
         }
         report.witness(Rule::S5);
-        let outstanding = (self.next_seq - 1).saturating_sub(self.listener_lost);
+        let on_the_bus = self.to_subscribers() - u64::from(!self.disorder);
+        let outstanding = on_the_bus.saturating_sub(self.listener_lost);
         let ordinary = self.ordinary;
         let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == task) else {
             report.breaks(Rule::S5, format!("an overflow is reported for `{name}`, who is no subscriber"));
@@ -215,9 +229,29 @@ impl Delivery {
         }
     }
 
+    /// Events that went to the subscribers, notices and double deliveries included.
+    fn to_subscribers(&self) -> u64 {
+        self.bus_end() + self.notices.len() as u64
+    }
+
+    pub(super) fn delivered(&mut self, seq: u64, now: &Now<'_>, report: &mut Report) {
+        if !self.disorder {
+            return;
+        }
+        if seq >= self.next_seq || self.notices.binary_search(&seq).is_ok() {
+            report.breaks(
+                Rule::S10,
+                format!("event {seq} was put on the bus at {} ns and does not belong there", now.at_ns),
+            );
+            return;
+        }
+        self.bus.push(seq);
+        self.ordinary += u64::from(!self.is_about_subscriber(seq));
+    }
+
     pub(super) fn opened(&mut self, receiver: Text) {
-        let next = self.bus_end();
-        self.receivers.push(Receiver { name: receiver, next });
+        let (next, from_seq) = (self.bus_end(), self.next_seq);
+        self.receivers.push(Receiver { name: receiver, next, from_seq, got: Vec::new(), lost: 0 });
     }
 
     pub(super) fn received(&mut self, receiver: Text, seq: u64, now: &Now<'_>, report: &mut Report) {
@@ -230,8 +264,20 @@ impl Delivery {
             );
             return;
         }
+        let place_of_next = |next: u64| self.bus.get(next as usize).copied();
         let Some(receiver) = self.receivers.iter_mut().find(|known| known.name == receiver) else { return };
         report.witness(Rule::S3);
+        if self.disorder {
+            if place_of_next(receiver.next) != Some(seq) {
+                report.breaks(
+                    Rule::S3,
+                    format!("bus receiver `{name}` got event {seq}, which is not the next on the bus"),
+                );
+            }
+            receiver.got.push(seq);
+            receiver.next += 1;
+            return;
+        }
         let place = seq.saturating_sub(notices_before);
         if seq >= self.next_seq {
             report
@@ -267,12 +313,31 @@ impl Delivery {
             );
         }
         receiver.next += lost.min(end.saturating_sub(receiver.next));
+        receiver.lost = receiver.lost.saturating_add(lost);
     }
 
     pub(super) fn closed(&mut self, receiver: Text, now: &Now<'_>, report: &mut Report) {
         let end = self.bus_end();
         let Some(index) = self.receivers.iter().position(|known| known.name == receiver) else { return };
-        let receiver = self.receivers.swap_remove(index);
+        let mut receiver = self.receivers.swap_remove(index);
+        if self.disorder && receiver.lost == 0 {
+            report.witness(Rule::S10);
+            receiver.got.sort_unstable();
+            receiver.got.dedup();
+            let is_notice = |seq: &u64| self.notices.binary_search(seq).is_ok();
+            let owed = (receiver.from_seq..self.next_seq).filter(|seq| !is_notice(seq));
+            if let Some(missing) = owed
+                .clone()
+                .zip(receiver.got.iter().copied().chain(std::iter::repeat(u64::MAX)))
+                .find(|(owed, got)| owed != got)
+            {
+                let name = now.texts.get(receiver.name);
+                report.breaks(
+                    Rule::S10,
+                    format!("bus receiver `{name}` never got event {}, in whatever order", missing.0),
+                );
+            }
+        }
         if receiver.next < end {
             let name = now.texts.get(receiver.name);
             report.breaks(
@@ -304,7 +369,7 @@ impl Delivery {
             report.breaks(Rule::S5, format!("`{name}` was given event {seq}, which was not published"));
         }
         // A notice overtakes what is still on the bus ([S8]).
-        if !is_notice && subscriber.last_entered.is_some_and(|last| last >= seq) {
+        if !is_notice && !self.disorder && subscriber.last_entered.is_some_and(|last| last >= seq) {
             let last = subscriber.last_entered.unwrap_or_default();
             report.breaks(
                 Rule::S5,
@@ -365,7 +430,7 @@ impl Delivery {
         now: &Now<'_>,
         report: &mut Report,
     ) {
-        let (published, ordinary) = (self.next_seq, self.ordinary);
+        let (published, ordinary) = (self.to_subscribers(), self.ordinary);
         let Some(index) = self.subscribers.iter().position(|subscriber| subscriber.name == name) else {
             return;
         };
@@ -405,7 +470,7 @@ impl Delivery {
                     subscriber.overflows),
             );
         }
-        if let Some(last) = subscriber.last_entered {
+        if let Some(last) = subscriber.last_entered.filter(|_| !self.disorder) {
             let about_before = self.about.partition_point(|&about| about < last) as u64;
             let about_last = u64::from(self.is_about_subscriber(last));
             let entered_before = subscriber.entered_ordinary.saturating_sub(1 - about_last);

@@ -48,6 +48,7 @@ rules! {
     S7 "A handler's panic is reported once, unless it came over such a report, and the worker goes on."
     S8 "A lagging listener tells the subscribers, and them alone, exactly how many events it lost."
     S9 "At the end of a run queues are drained for at most grace, and only what is left then is dropped unreported."
+    S10 "Events that come out of order or twice can be put right by their numbers, and none is missing."
     E1 "An event carries no field that its kind does not have."
     E2 "An event carries every field that its kind has."
     A1 "An attempt has one TaskStarting and one end, no two overlap, and attempts count 1, 2, 3, … within an incarnation."
@@ -226,6 +227,8 @@ impl Sink for Rules {
             }
             What::BodyLeft { task, attempt, how } => state.body_left(*task, *attempt, *how, report),
             What::BodyCancelled { task, attempt } => state.body_cancelled(*task, *attempt, &now, run, report),
+            What::Delivered { seq } => delivery.delivered(*seq, &now, report),
+            What::AliveSeen { alive, .. } => state.alive_seen(alive, &now, report),
             What::Received { receiver, seq } => delivery.received(*receiver, *seq, &now, report),
             What::Lagged { receiver, lost } => delivery.lagged(*receiver, *lost, &now, report),
             What::ReceiverOpened { receiver } => delivery.opened(*receiver),

@@ -95,6 +95,19 @@ impl State {
         !self.calls_seen || self.ops.iter().any(|op| matches!(op.kind, OpKind::Shutdown))
     }
 
+    /// An alive tracker that was fed out of order, with everything, tells what the order of publishing tells.
+    pub(super) fn alive_seen(&self, alive: &[Text], now: &Now<'_>, report: &mut Report) {
+        report.witness(Rule::G8);
+        compare(
+            alive,
+            &self.names(now.texts, |task| task.alive),
+            Rule::G8,
+            "an alive tracker at the end",
+            now,
+            report,
+        );
+    }
+
     /// Submissions that wait for room.
     pub(super) fn waiting_submissions(&self) -> u64 {
         self.ops.iter().filter(|op| matches!(op.kind, OpKind::Submit { wait: true, .. })).count() as u64

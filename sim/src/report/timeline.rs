@@ -174,6 +174,8 @@ fn detail_of(what: &What) -> Detail {
         | What::Calm => Detail::Usual,
         What::Leftovers { futures: 0, timers: 0, permits: 0 }
         | What::ReceiverOpened { .. }
+        | What::Delivered { .. }
+        | What::AliveSeen { .. }
         | What::Received { .. }
         | What::ReceiverClosed { .. }
         | What::HandlerEntered { .. }
@@ -316,6 +318,12 @@ impl Row {
             }
             What::Received { receiver, seq } => {
                 other(Tone::Quiet, name(*receiver), format!("receives #{seq}"))
+            }
+            What::Delivered { seq } => other(Tone::Quiet, String::new(), format!("#{seq} is put on the bus")),
+            What::AliveSeen { receiver, alive } => {
+                let alive: Vec<_> = alive.iter().map(|&task| name(task)).collect();
+                let alive = if alive.is_empty() { "nobody".to_owned() } else { alive.join(", ") };
+                other(Tone::Quiet, name(*receiver), format!("holds for alive: {alive}"))
             }
             What::Lagged { receiver, lost } => {
                 other(Tone::Warning, name(*receiver), format!("lags: {} lost", count(*lost, "event")))
@@ -646,6 +654,7 @@ mod tests {
             bus_capacity: 1024,
             timer_late_ns: 0,
             controller: None,
+            disorder: false,
         };
         let header = Header {
             runtime: "simvisor 0.1.0".to_owned(),

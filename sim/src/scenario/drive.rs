@@ -13,14 +13,14 @@ use futures::future::{FutureExt, LocalBoxFuture, pending, select};
 use simvisor::bus::RecvError;
 use simvisor::sync::Latch;
 use simvisor::{
-    AdmissionPolicy, BackoffPolicy, CancellationToken, ControllerConfig, ControllerError, ControllerSpec,
-    Event, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe, Supervisor, SupervisorBuilder,
-    SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
+    AdmissionPolicy, AliveTracker, BackoffPolicy, CancellationToken, ControllerConfig, ControllerError,
+    ControllerSpec, Event, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe, Supervisor,
+    SupervisorBuilder, SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
 };
 
 use super::{
-    Action, Admission, Behaviour, Ending, Mode, OnCancel, ReceiverDecl, Restart, Scenario, Span, Step,
-    SubscriberDecl, TaskDecl,
+    Action, Admission, Behaviour, Disorder, Ending, Mode, OnCancel, ReceiverDecl, Restart, Scenario, Span,
+    Step, SubscriberDecl, TaskDecl,
 };
 use crate::choice::Source;
 use crate::trace::{
@@ -123,6 +123,7 @@ impl Stage {
                     queue_capacity: u64::from(controller.queue_capacity.max(1)),
                     slot_capacity: u64::from(controller.slot_capacity),
                 }),
+                disorder: scenario.config.disorder != Disorder::None,
             },
             subscribers,
         };
@@ -162,9 +163,11 @@ impl Stage {
             bus_capacity: scenario.config.bus_capacity as usize,
             timeout: Some(scenario.config.timeout.duration()),
         };
-        let mut builder = SupervisorBuilder::new(self.world.rt())
-            .with_config(config)
-            .with_observer(Rc::new(Observer { stage: Rc::clone(self) }));
+        let mut builder =
+            SupervisorBuilder::new(self.world.rt()).with_config(config).with_observer(Rc::new(Observer {
+                stage: Rc::clone(self),
+                disorder: scenario.config.disorder != Disorder::None,
+            }));
         if let Some(controller) = scenario.config.controller {
             builder = builder.with_controller(ControllerConfig {
                 queue_capacity: controller.queue_capacity as usize,
@@ -175,6 +178,7 @@ impl Stage {
             builder = builder.with_subscriber(Rc::new(Audience::new(self, decl)));
         }
         let supervisor = builder.build();
+        self.world.set_disorder(scenario.config.disorder);
 
         self.spawn_run(scenario, &supervisor);
         for decl in &scenario.receivers {
@@ -249,21 +253,39 @@ impl Stage {
         let pause_ns = decl.pause.ns();
         self.record(What::ReceiverOpened { receiver: name });
         self.world.spawn(LaneKind::Receiver, &Arc::from(decl.name.as_str()), async move {
+            let mut alive = AliveTracker::new();
+            let mut complete = true;
             loop {
                 match receiver.recv().await {
-                    Ok(event) => stage.record(What::Received { receiver: name, seq: event.seq }),
-                    Err(RecvError::Lagged(lost)) => stage.record(What::Lagged { receiver: name, lost }),
+                    Ok(event) => {
+                        alive.update(&event);
+                        stage.record(What::Received { receiver: name, seq: event.seq });
+                    }
+                    Err(RecvError::Lagged(lost)) => {
+                        complete = false;
+                        stage.record(What::Lagged { receiver: name, lost });
+                    }
                     Err(RecvError::Closed) => break,
                 }
                 if pause_ns > 0 && !stage.calm.is_raised() {
                     select(pin!(stage.world.sleep_ns(pause_ns)), pin!(stage.calm.wait())).await;
                 }
             }
+            if complete {
+                let alive = stage.texts_of(&alive.snapshot());
+                stage.record(What::AliveSeen { receiver: name, alive });
+            }
             stage.record(What::ReceiverClosed { receiver: name });
         });
     }
 
     async fn perform(self: Rc<Self>, op: u32, action: &Action, supervisor: &Supervisor) {
+        if let Action::SetWall { by_ms } = action {
+            let by_ns = by_ms.saturating_mul(1_000_000);
+            self.world.set_wall(by_ns);
+            self.record(What::WallSet { by_ns });
+            return;
+        }
         let call = |call| self.record(What::Call { op, call });
         let answer = match action {
             Action::Add(key) => {
@@ -309,6 +331,7 @@ impl Stage {
                 supervisor.shutdown();
                 Answer::Done
             }
+            Action::SetWall { .. } => unreachable!("no call on the supervisor"),
             Action::Submit { task, how, at_once } => {
                 let decl = self.decl(task);
                 call(Call::Submit { spec: self.note(decl), admission: *how, wait: !at_once });
@@ -422,6 +445,8 @@ impl Stage {
 /// Records every event as it is published.
 struct Observer {
     stage: Rc<Stage>,
+    /// Stamp and delivery are two steps.
+    disorder: bool,
 }
 
 impl Observe for Observer {
@@ -441,6 +466,12 @@ impl Observe for Observer {
             }
         };
         self.stage.record(What::Event(note));
+    }
+
+    fn delivered(&self, seq: u64) {
+        if self.disorder {
+            self.stage.record(What::Delivered { seq });
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 //! is always on conceals: a removal or a shutdown repairs what a lost event broke.
 
 use super::{
-    Action, Admission, Backoff, Behaviour, Config, Controller, Ending, Jitter, Mode, OnCancel, Operation,
-    ReceiverDecl, Restart, Scenario, Span, Step, SubscriberDecl, TaskDecl,
+    Action, Admission, Backoff, Behaviour, Config, Controller, Disorder, Ending, Jitter, Mode, OnCancel,
+    Operation, ReceiverDecl, Restart, Scenario, Span, Step, SubscriberDecl, TaskDecl,
 };
 use crate::rng::{Numbers, Stream};
 
@@ -63,6 +63,12 @@ struct Swarm {
     /// There is a controller.
     controller: bool,
     submits: bool,
+    /// Events come late or twice.
+    disorder: bool,
+    /// The wall clock jumps.
+    wall_jumps: bool,
+    /// Most operations are about one slot.
+    one_slot: bool,
 }
 
 /// How a run comes to its end.
@@ -115,6 +121,9 @@ impl Swarm {
             early: on(3),
             controller: on(6),
             submits: on(14),
+            disorder: on(3),
+            wall_jumps: on(2),
+            one_slot: on(6),
         }
     }
 }
@@ -213,6 +222,10 @@ impl Generator {
                 false => Span::ZERO,
             },
             controller: self.controller(),
+            disorder: match self.swarm.disorder {
+                true => self.numbers.pick(&[Disorder::Late, Disorder::LateAndTwice]),
+                false => Disorder::None,
+            },
         }
     }
 
@@ -385,10 +398,18 @@ impl Generator {
         let bursts: Vec<Span> = (0..2).map(|_| self.ticks(20)).collect();
         let mut operations = Vec::new();
         for _ in 0..count {
-            let task = &tasks[self.numbers.below(tasks.len() as u32) as usize];
+            let one_slot = self.swarm.one_slot && self.swarm.controller;
+            let task = match one_slot && self.on(13) {
+                true => &tasks[0],
+                false => &tasks[self.numbers.below(tasks.len() as u32) as usize],
+            };
             // Now and then a name that nobody has.
             let name = if self.on(1) { "nobody".to_owned() } else { task.name.clone() };
-            let action = match self.numbers.below(16) {
+            let kind = match one_slot {
+                true => self.numbers.pick(&[12, 13, 14, 15, 12, 13, 14, 15, 0, 3, 5, 11]),
+                false => self.numbers.below(17),
+            };
+            let action = match kind {
                 0..=2 if self.swarm.adds => Action::Add(task.key().to_owned()),
                 3 | 4 if self.swarm.removes => Action::Remove(name),
                 5 | 6 if self.swarm.cancels => {
@@ -399,11 +420,14 @@ impl Generator {
                 8 if self.swarm.queries => Action::Snapshot,
                 9 if self.swarm.queries => Action::IsAlive(name),
                 10 if self.swarm.queries => Action::WaitReady,
-                11 if self.swarm.shutdowns && !self.ends_by_itself() => Action::Shutdown,
+                11 if (self.swarm.shutdowns || one_slot) && !self.ends_by_itself() => Action::Shutdown,
                 12..=15 if self.swarm.submits && (self.swarm.controller || self.on(1)) => {
                     let how =
                         self.numbers.pick(&[Admission::Queue, Admission::Replace, Admission::DropIfRunning]);
                     Action::Submit { task: task.key().to_owned(), how, at_once: self.on(6) }
+                }
+                16 if self.swarm.wall_jumps => {
+                    Action::SetWall { by_ms: self.numbers.pick(&[-3_600_000, -1, 1, 3_600_000]) }
                 }
                 _ => continue,
             };

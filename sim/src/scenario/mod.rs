@@ -16,6 +16,7 @@ pub use toml_file::{ScenarioError, from_toml, to_toml};
 use serde::{Deserialize, Serialize};
 
 pub use crate::trace::{Admission, Jitter};
+pub use crate::world::Disorder;
 
 /// All input of a run apart from its choices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +80,9 @@ pub struct Config {
     /// The controller. Absent, the default: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub controller: Option<Controller>,
+    /// What may happen to an event between its stamp and the bus. Default nothing.
+    #[serde(skip_serializing_if = "is_orderly")]
+    pub disorder: Disorder,
 }
 
 /// Limits of the controller.
@@ -105,6 +109,7 @@ impl Default for Config {
             bus_capacity: 1024,
             timeout: Span::ZERO,
             controller: None,
+            disorder: Disorder::None,
         }
     }
 }
@@ -243,6 +248,11 @@ impl Default for OnCancel {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_orderly(disorder: &Disorder) -> bool {
+    *disorder == Disorder::None
+}
+
 fn canceled() -> Ending {
     Ending::Canceled
 }
@@ -347,6 +357,11 @@ pub enum Action {
     WaitReady,
     /// `shutdown`.
     Shutdown,
+    /// The wall clock is set, forth or back.
+    SetWall {
+        /// By how many milliseconds.
+        by_ms: i64,
+    },
     /// `submit`, or `try_submit` where `try` is set, with the declaration of this key.
     Submit {
         /// The declaration's key.

@@ -46,6 +46,13 @@ pub(super) fn draw(temper: &Temper, numbers: &mut Numbers, site: Site, arity: u3
             1 => arity - 1,
             _ => numbers.below(arity),
         },
+        Site::Delivery => {
+            if numbers.chance((6, 16)) {
+                1 + numbers.below(arity - 1)
+            } else {
+                0
+            }
+        }
         site if site.is_preemption() => u32::from(temper.preempt > 0 && numbers.chance((temper.preempt, 16))),
         _ => numbers.below(arity),
     }

@@ -208,6 +208,14 @@ impl Encoder<'_> {
                 self.u64(by_ns.cast_unsigned());
             }
             What::Calm => self.u8(16),
+            What::Delivered { seq } => {
+                self.u8(18);
+                self.u64(*seq);
+            }
+            What::AliveSeen { receiver, alive } => {
+                self.tagged(19, *receiver);
+                self.texts(alive);
+            }
             What::End(end) => {
                 self.u8(17);
                 self.end(end);
@@ -379,6 +387,7 @@ mod tests {
             bus_capacity: 1,
             timer_late_ns: 0,
             controller: None,
+            disorder: false,
         };
         Header { runtime: "r".to_owned(), scenario: None, config, subscribers }
     }

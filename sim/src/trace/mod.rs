@@ -50,6 +50,9 @@ pub struct ConfigNote {
     /// Limits of the controller, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller: Option<ControllerNote>,
+    /// Stamp and delivery of an event are two steps: `Delivered` records tell the order on the bus.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disorder: bool,
 }
 
 /// Limits of a controller.
@@ -119,6 +122,18 @@ pub enum What {
         task: Text,
         /// As in `BodyEntered`.
         attempt: u32,
+    },
+    /// An event was put on the bus. Told only where stamp and delivery are two steps.
+    Delivered {
+        /// Number of the event.
+        seq: u64,
+    },
+    /// Which tasks an alive tracker held for alive, that was fed with everything that a bus receiver received.
+    AliveSeen {
+        /// The receiver.
+        receiver: Text,
+        /// Their names, sorted.
+        alive: Vec<Text>,
     },
     /// A bus receiver of the runtime's user received an event.
     Received {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use futures::future::LocalBoxFuture;
-use simvisor::runtime::{JobKey, Nanos, PreemptPoint, Role, Runtime, TimerKey, WaitsFor};
+use simvisor::runtime::{Delivery, JobKey, Nanos, PreemptPoint, Role, Runtime, TimerKey, WaitsFor};
 
 use super::lanes::{LaneKind, Lanes};
 use super::slots::{CLOCK, NONE, Owner, Slots};
@@ -26,6 +26,8 @@ pub(crate) struct Core {
     running: Cell<u32>,
     waits_for: Cell<WaitsFor>,
     wall_offset_ns: Cell<i64>,
+    /// How many ways of delivery there are: 1 at once, 2 with late, 3 with twice.
+    deliveries: Cell<u32>,
     slots: RefCell<Slots>,
     /// The futures, by slot. Taken out while polled.
     futures: RefCell<Vec<Option<LocalBoxFuture<'static, ()>>>>,
@@ -45,6 +47,7 @@ impl Core {
             running: Cell::new(NONE),
             waits_for: Cell::new(WaitsFor::Unknown),
             wall_offset_ns: Cell::new(0),
+            deliveries: Cell::new(1),
             slots: RefCell::new(Slots::new()),
             futures: RefCell::new(Vec::new()),
             timers: RefCell::default(),
@@ -88,6 +91,7 @@ impl Core {
         self.turn.set(0);
         self.running.set(NONE);
         self.wall_offset_ns.set(0);
+        self.deliveries.set(1);
     }
 
     /// Forgets the futures without dropping them: for a thread that is panicking already.
@@ -112,6 +116,10 @@ impl Core {
 
     pub(crate) fn calm_down(&self) {
         self.chooser.borrow_mut().calm_down();
+    }
+
+    pub(crate) fn set_deliveries(&self, ways: u32) {
+        self.deliveries.set(ways);
     }
 
     pub(crate) fn set_wall(&self, by_ns: i64) {
@@ -363,6 +371,7 @@ impl Runtime for Core {
             Role::Listener => LaneKind::Listener,
             Role::Worker => LaneKind::Worker,
             Role::Actor => LaneKind::Actor,
+            Role::Courier => LaneKind::Courier,
             Role::Controller => LaneKind::Controller,
         };
         self.spawn_on(kind, name, Owner::Run, future)
@@ -391,6 +400,21 @@ impl Runtime for Core {
 
     fn preempt(&self, point: PreemptPoint) -> bool {
         self.chooser.borrow_mut().choose(point.into(), 2) == 1
+    }
+
+    fn delivery(&self) -> Delivery {
+        match self.chooser.borrow_mut().choose(Site::Delivery, self.deliveries.get()) {
+            0 => Delivery::AtOnce,
+            1 => Delivery::Late,
+            _ => Delivery::Twice,
+        }
+    }
+
+    fn publisher(&self) -> u64 {
+        match self.running.get() {
+            NONE => 0,
+            slot => u64::from(self.slots.borrow().get(slot).lane),
+        }
     }
 
     fn waits_for(&self, what: WaitsFor) {

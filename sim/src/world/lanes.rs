@@ -28,6 +28,8 @@ pub enum LaneKind {
     Operation,
     /// A bus receiver outside the runtime.
     Receiver,
+    /// Carries late events of one publisher to the bus.
+    Courier,
     /// Anything else.
     Other,
     /// The controller's loop.
@@ -47,6 +49,7 @@ impl LaneKind {
             Self::Run => "run",
             Self::Operation => "operation",
             Self::Receiver => "receiver",
+            Self::Courier => "courier",
             Self::Other => "future",
             Self::Controller => "controller",
         }

@@ -55,6 +55,19 @@ pub struct Stuck {
     pub since_ns: u64,
 }
 
+/// What may happen to an event between its stamp and the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disorder {
+    /// Nothing: stamp and delivery are one step.
+    #[default]
+    None,
+    /// It may come late, after events of others.
+    Late,
+    /// It may come late, or twice.
+    LateAndTwice,
+}
+
 /// How a world ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -198,6 +211,15 @@ impl Handle {
     /// Sets the wall clock forth or back.
     pub fn set_wall(&self, by_ns: i64) {
         self.core.set_wall(by_ns);
+    }
+
+    /// Plays late delivery of events, or late and double.
+    pub fn set_disorder(&self, disorder: Disorder) {
+        self.core.set_deliveries(match disorder {
+            Disorder::None => 1,
+            Disorder::Late => 2,
+            Disorder::LateAndTwice => 3,
+        });
     }
 
     /// From now on nothing is interrupted by chance.

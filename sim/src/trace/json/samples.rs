@@ -31,6 +31,7 @@ pub(crate) fn header(texts: &mut Texts) -> Header {
             bus_capacity: 1024,
             timer_late_ns: 1_000_000,
             controller: Some(ControllerNote { queue_capacity: 4, slot_capacity: 0 }),
+            disorder: true,
         },
         subscribers: vec![(texts.intern("s1"), 8), (texts.intern("s\n2"), u64::MAX)],
     }
@@ -76,7 +77,9 @@ pub(crate) fn records(texts: &mut Texts) -> Vec<Record> {
     let receiver = texts.intern("tap");
     whats.push(What::ReceiverOpened { receiver });
     whats.push(What::Received { receiver, seq: u64::MAX });
+    whats.push(What::Delivered { seq: 7 });
     whats.push(What::Lagged { receiver, lost: 3 });
+    whats.push(What::AliveSeen { receiver, alive: vec![task, receiver] });
     whats.push(What::ReceiverClosed { receiver });
     let subscriber = texts.intern("s1");
     whats.push(What::HandlerEntered { subscriber, seq: 0 });
@@ -185,7 +188,7 @@ fn answers(texts: &mut Texts) -> Vec<Answer> {
 }
 
 /// Every shape of a record by its name, such as `call cancel`. The matches below keep it complete.
-pub(crate) const SHAPES: [&str; 57] = [
+pub(crate) const SHAPES: [&str; 59] = [
     "event",
     "call run",
     "call serve",
@@ -222,6 +225,8 @@ pub(crate) const SHAPES: [&str; 57] = [
     "body_left dropped",
     "body_cancelled",
     "received",
+    "delivered",
+    "alive_seen",
     "lagged",
     "receiver_closed",
     "receiver_opened",
@@ -278,6 +283,8 @@ pub(crate) fn shapes(what: &What) -> Vec<&'static str> {
         },
         What::BodyCancelled { .. } => "body_cancelled",
         What::Received { .. } => "received",
+        What::Delivered { .. } => "delivered",
+        What::AliveSeen { .. } => "alive_seen",
         What::Lagged { .. } => "lagged",
         What::ReceiverClosed { .. } => "receiver_closed",
         What::ReceiverOpened { .. } => "receiver_opened",

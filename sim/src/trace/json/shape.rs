@@ -91,6 +91,10 @@ pub(super) struct RecordLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     received: Option<ReceivedLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    delivered: Option<DeliveredLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alive_seen: Option<AliveLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     lagged: Option<LaggedLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     receiver_closed: Option<ReceiverLine<'a>>,
@@ -137,6 +141,11 @@ impl<'a> RecordLine<'a> {
             }
             What::Received { receiver, seq } => {
                 line.received = Some(ReceivedLine { receiver: text(*receiver), seq: *seq });
+            }
+            What::Delivered { seq } => line.delivered = Some(DeliveredLine { seq: *seq }),
+            What::AliveSeen { receiver, alive } => {
+                let alive = alive.iter().map(|&name| text(name)).collect();
+                line.alive_seen = Some(AliveLine { receiver: text(*receiver), alive });
             }
             What::Lagged { receiver, lost } => {
                 line.lagged = Some(LaggedLine { receiver: text(*receiver), lost: *lost });
@@ -187,6 +196,12 @@ impl<'a> RecordLine<'a> {
         })?;
         one.take("received", self.received, |line| {
             Ok(What::Received { receiver: glossary.intern(&line.receiver)?, seq: line.seq })
+        })?;
+        one.take("delivered", self.delivered, |line| Ok(What::Delivered { seq: line.seq }))?;
+        one.take("alive_seen", self.alive_seen, |line| {
+            let receiver = glossary.intern(&line.receiver)?;
+            let alive = line.alive.iter().map(|name| glossary.intern(name)).collect::<Result<_, _>>()?;
+            Ok(What::AliveSeen { receiver, alive })
         })?;
         one.take("lagged", self.lagged, |line| {
             Ok(What::Lagged { receiver: glossary.intern(&line.receiver)?, lost: line.lost })
@@ -549,6 +564,19 @@ impl<'a> Outcome<'a> {
 struct BodyLine<'a> {
     task: Str<'a>,
     attempt: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeliveredLine {
+    seq: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AliveLine<'a> {
+    receiver: Str<'a>,
+    alive: Vec<Str<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]

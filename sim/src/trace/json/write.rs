@@ -110,6 +110,7 @@ mod tests {
             bus_capacity: 2,
             timer_late_ns: 0,
             controller: None,
+            disorder: false,
         };
         let header = Header { runtime: "r".to_owned(), scenario: None, config, subscribers: Vec::new() };
         assert_eq!(
