@@ -102,7 +102,7 @@ impl Swarm {
             fatals: on(5),
             panics: on(5),
             canceled: on(5),
-            stubborn: on(6),
+            stubborn: on(9),
             timeouts: on(7),
             jitter: on(5),
             permits: on(6),
