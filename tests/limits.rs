@@ -121,5 +121,9 @@ fn nothing_that_is_lost_costs_a_restart_or_the_end_of_a_run() {
     // What is left out are reports: of the tasks every single event was published all the same.
     let reports = sums.events - quiet.events;
     assert!(reports > 0);
-    assert_eq!(quiet.events, 40 * (2 + 4 * 2 + 3 + 2), "two of the add, two of each attempt, three backoffs, two of the end");
+    assert_eq!(
+        quiet.events,
+        40 * (2 + 4 * 2 + 3 + 2),
+        "two of the add, two of each attempt, three backoffs, two of the end"
+    );
 }

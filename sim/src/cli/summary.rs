@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use simvisor_sim::oracle::RULES;
 use simvisor_sim::report::nanos_text;
-use simvisor_sim::search::{CANARY, Finding, HANG, Judged, NONDETERMINISM, PANIC};
+use simvisor_sim::search::{CANARY, Finding, HANG, Judged, MONITOR, NONDETERMINISM, PANIC};
 
 use super::args::Format;
 use super::exit::Exit;
@@ -29,6 +29,7 @@ pub(crate) fn sentence(rule: &str) -> &'static str {
         PANIC => "A run never panics.",
         HANG => "A run comes to its end.",
         NONDETERMINISM => "The same input gives the same choices, trace and verdict.",
+        MONITOR => "Every event must be one that the contract allows in a state that the runtime may be in.",
         CANARY => "Planted, to prove that a violation reaches the exit code.",
         _ => RULES.iter().find(|known| known.id == rule).map_or("", |known| known.sentence),
     }

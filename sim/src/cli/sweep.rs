@@ -129,6 +129,10 @@ impl Sweep {
             verdicts.map(|(verdict, count)| format!("{} {count}", verdict.name())).collect();
         line(page, "verdicts", &verdicts.join(", "));
         line(page, "rechecked", &format!("{} seeds were run twice and compared", report.rechecked));
+        if report.judges_differ > 0 {
+            let text = format!("{} seeds were judged differently by rules and monitor", report.judges_differ);
+            line(page, "judges", &text);
+        }
         tell_rules(report, page);
         tell_failures(report, started, page);
         for rule in untested {
@@ -176,6 +180,7 @@ impl Sweep {
             "events": report.events,
             "choices": report.choices,
             "rechecked": report.rechecked,
+            "judges_differ": report.judges_differ,
             "verdicts": verdicts,
             "rules": rules,
             "rules_short_of_witnesses": untested,

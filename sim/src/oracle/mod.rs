@@ -7,6 +7,7 @@
 mod attempts;
 mod controller;
 mod delivery;
+mod monitor;
 mod registry;
 mod restarts;
 mod run;
@@ -14,6 +15,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use monitor::{Monitor, Unexplained};
 use state::{Now, State};
 
 use crate::trace::{EndNote, Header, Record, Sink, Texts, What};

@@ -172,7 +172,7 @@ fn follows(task: &mut Task, owed: Owed, event: &EventNote, now: &Now<'_>, report
 ///
 /// Computed in floating point with a tolerance of 1 ns and one part in 10^12 where the result is not a whole number:
 /// the contract says what a delay is, not how it is rounded.
-fn delay_bounds(backoff: &BackoffNote, failures: u32) -> (u64, u64) {
+pub(super) fn delay_bounds(backoff: &BackoffNote, failures: u32) -> (u64, u64) {
     let BackoffNote { first_ns, max_ns, factor, jitter } = *backoff;
     let growth = if failures == 0 { 1.0 } else { factor.powf(f64::from(failures)) };
     let (low, high) = if growth == 1.0 {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::case::{Case, FORMAT, Origin, Shown, VERSION};
 use crate::choice::{Fit, Misfit, Source, Tape};
-use crate::oracle::{Rules, Violation};
+use crate::oracle::{Monitor, Rules, Violation};
 use crate::rng::{Numbers, Stream};
 use crate::scenario::{Scenario, drive, generate};
 use crate::schedule::StrategyKind;
@@ -41,6 +41,9 @@ impl Verdict {
     }
 }
 
+/// Stands in a finding of the reference monitor for a rule's id.
+pub const MONITOR: &str = "monitor";
+
 /// A broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -61,6 +64,8 @@ pub struct Judged {
     pub detail: Option<String>,
     /// Broken rules, the first first.
     pub findings: Vec<Finding>,
+    /// Only one of the two judges found something.
+    pub judges_differ: bool,
     /// Hash of the trace.
     pub trace_hash: u64,
     /// Events that were published.
@@ -118,6 +123,7 @@ impl CaseRun {
 struct Judges {
     hash: TraceHash,
     rules: Rules,
+    monitor: Monitor,
     events: u64,
     records: u64,
     end: Option<Verdict>,
@@ -128,6 +134,7 @@ impl Sink for Judges {
     fn begin(&mut self, header: &Header, texts: &Texts) {
         self.hash.begin(header, texts);
         self.rules.begin(header, texts);
+        self.monitor.begin(header, texts);
         self.events = 0;
         self.records = 0;
         self.end = None;
@@ -137,6 +144,7 @@ impl Sink for Judges {
     fn record(&mut self, record: &Record, texts: &Texts) {
         self.hash.record(record, texts);
         self.rules.record(record, texts);
+        self.monitor.record(record, texts);
         self.records += 1;
         match &record.what {
             What::Event(_) => self.events += 1,
@@ -227,6 +235,12 @@ impl Runner {
                 at_ns: violation.at_ns,
             })
             .collect();
+        let by_rules = !findings.is_empty();
+        if let Some(unexplained) = judges.monitor.unexplained() {
+            let (message, at_ns) = (unexplained.to_string(), unexplained.at_ns);
+            findings.push(Finding { rule: MONITOR, message, at_ns });
+        }
+        let judges_differ = by_rules != judges.monitor.unexplained().is_some();
         if verdict == Verdict::Livelock && !scenario.may_spin() {
             let why = judges.detail.clone().unwrap_or_default();
             let message = format!("livelock, though every restart in this scenario takes time; {why}");
@@ -236,6 +250,7 @@ impl Runner {
             verdict,
             detail: judges.detail.take(),
             findings,
+            judges_differ,
             trace_hash: judges.hash.digest(),
             events: judges.events,
             records: judges.records,

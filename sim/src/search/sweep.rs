@@ -111,6 +111,8 @@ pub struct SweepReport {
     pub choices: u64,
     /// How worlds ended, in the order of [`Verdict::ALL`].
     pub verdicts: [u64; 4],
+    /// Seeds in which only one of the two judges, rules and monitor, found something.
+    pub judges_differ: u64,
     /// How often each rule was put to the test, in the order of [`RULES`].
     pub witnesses: Vec<u64>,
     /// How many seeds broke each rule.
@@ -263,6 +265,7 @@ struct Share {
     events: u64,
     choices: u64,
     verdicts: [u64; 4],
+    judges_differ: u64,
     witnesses: Vec<u64>,
     hashes: Vec<(u64, u64)>,
 }
@@ -273,6 +276,7 @@ impl SweepReport {
         self.rechecked += share.rechecked;
         self.events += share.events;
         self.choices += share.choices;
+        self.judges_differ += share.judges_differ;
         self.verdicts.iter_mut().zip(share.verdicts).for_each(|(sum, count)| *sum += count);
         self.witnesses.iter_mut().zip(&share.witnesses).for_each(|(sum, count)| *sum += count);
         self.hashes.extend(&share.hashes);
@@ -325,6 +329,7 @@ impl Shared {
         share.events += run.judged.events;
         share.choices += run.judged.tape.len() as u64;
         share.verdicts[run.judged.verdict as usize] += 1;
+        share.judges_differ += u64::from(run.judged.judges_differ);
         runner.add_witnesses(&mut share.witnesses);
         if self.options.keep_hashes {
             share.hashes.push((seed, run.judged.trace_hash));
