@@ -175,12 +175,12 @@ impl Rules {
         &self.report.witnesses
     }
 
-    /// The instant is over: whatever was owed within it must have come.
-    fn settle(&mut self, texts: &Texts) {
+    /// All instants before `until_ns` are over: whatever was owed within them must have come.
+    fn settle(&mut self, until_ns: u64, texts: &Texts) {
         let Self { state, delivery, run, report, .. } = self;
         delivery.settle(report, texts);
-        state.settle(run, report, texts);
-        run.settle(state, report);
+        state.settle(until_ns, run, report, texts);
+        run.settle(until_ns, state, report);
     }
 }
 
@@ -198,7 +198,7 @@ impl Sink for Rules {
             return; // what a world drops when it is taken down says nothing about the runtime
         }
         if record.at_ns != self.state.at_ns {
-            self.settle(texts);
+            self.settle(record.at_ns, texts);
             self.state.at_ns = record.at_ns;
         }
         let now = Now { at_ns: record.at_ns, turn: record.turn, texts };
@@ -254,7 +254,7 @@ impl Sink for Rules {
             What::End(end) => {
                 self.over = true;
                 if matches!(end, EndNote::Done | EndNote::Deadlock(_)) {
-                    self.settle(texts);
+                    self.settle(record.at_ns.saturating_add(1), texts);
                     let Self { state, delivery, run, report, .. } = self;
                     let lost = delivery.has_lost();
                     state.end(run, &now, report);

@@ -315,10 +315,10 @@ impl Place {
                     self.after(Outcome::Retryable, event.reason, spec, world, out);
                 }
             }
-            (EventKind::TaskFailed, Stage::Open { .. }) if forced => {
-                if of_attempt && reason == "aborted: grace exceeded" {
-                    out.push(self.at(Stage::Leaving, now));
-                }
+            (EventKind::TaskFailed, Stage::Open { .. })
+                if forced && of_attempt && reason == "aborted: grace exceeded" =>
+            {
+                out.push(self.at(Stage::Leaving, now));
             }
             (EventKind::TaskStopped, Stage::Open { body, .. }) if !forced => {
                 if matches!(body, Body::Unseen | Body::Left(BodyEnd::Ok)) {
@@ -328,7 +328,7 @@ impl Place {
                     self.after(Outcome::Canceled, None, spec, world, out);
                 }
             }
-            (EventKind::TaskFailed, Stage::Open { body, .. }) if of_attempt => {
+            (EventKind::TaskFailed, Stage::Open { body, .. }) if of_attempt && !forced => {
                 let outcome = match body {
                     Body::Left(BodyEnd::Fail(text)) if event.reason == Some(text) => Outcome::Retryable,
                     Body::Left(BodyEnd::Fatal(text)) if event.reason == Some(text) => Outcome::Fatal,
@@ -396,7 +396,7 @@ impl Place {
                 out.push(ended(Next::Backoff(BackoffSource::Success)));
             }
             (Outcome::Ok, Some(Restart::Always { interval_ns: None })) => {
-                out.push(place.due(now, now, world))
+                out.push(place.due(now, now, world));
             }
             (Outcome::Retryable, Some(Restart::Never)) => out.push(ended(Next::Exhausted)),
             (Outcome::Retryable, Some(_)) => out.push(ended(Next::Backoff(BackoffSource::Failure))),
@@ -643,11 +643,10 @@ impl Monitor {
         }
     }
 
-    /// The clock moves on from the instant that was looked at.
-    fn settle(&mut self, texts: &Texts) {
-        let past = self.world.now_ns;
+    /// All instants before `end_ns` are over.
+    fn settle(&mut self, end_ns: u64, texts: &Texts) {
         while let Some(&Reverse((until_ns, task, version))) = self.deadlines.peek() {
-            if until_ns > past {
+            if until_ns >= end_ns {
                 break;
             }
             self.deadlines.pop();
@@ -657,19 +656,19 @@ impl Monitor {
                 self.reject(None, Some(task as usize), what, &[], texts);
             }
         }
-        self.settle_permits(texts);
-        self.settle_run(texts);
+        self.settle_permits(end_ns, texts);
+        self.settle_run(end_ns, texts);
     }
 
     /// A free permit is given to an attempt that is due.
-    fn settle_permits(&mut self, texts: &Texts) {
-        let World { limit, open, now_ns, .. } = self.world;
+    fn settle_permits(&mut self, end_ns: u64, texts: &Texts) {
+        let World { limit, open, .. } = self.world;
         if limit == 0 || open >= limit {
             return;
         }
         let due = |place: &Place| match place.stage {
             Stage::Waiting { until_ns, .. } => {
-                !place.cancelled && until_ns.saturating_add(self.world.late_ns) <= now_ns
+                !place.cancelled && until_ns.saturating_add(self.world.late_ns) < end_ns
             }
             _ => false,
         };
@@ -684,17 +683,17 @@ impl Monitor {
         }
     }
 
-    fn settle_run(&mut self, texts: &Texts) {
-        let World { phase, requested_ns, stopped, started_ns, grace_ns, now_ns, late_ns, .. } = self.world;
+    fn settle_run(&mut self, end_ns: u64, texts: &Texts) {
+        let World { phase, requested_ns, stopped, started_ns, grace_ns, late_ns, .. } = self.world;
         let (Phase::Up, Some(requested_ns)) = (phase, requested_ns) else { return };
         let deadline_ns = requested_ns.saturating_add(grace_ns).max(started_ns);
         let what = if stopped == 0 && self.registered == 0 {
             "every task was removed, and AllStoppedWithinGrace did not come at once"
-        } else if stopped == 0 && now_ns >= deadline_ns.saturating_add(late_ns) {
+        } else if stopped == 0 && end_ns > deadline_ns.saturating_add(late_ns) {
             "grace was over, and GraceExceeded did not come"
         } else if stopped == 2 && self.registered > 0 {
             "grace was exceeded, and what was left was not removed at once"
-        } else if now_ns >= deadline_ns.saturating_add(grace_ns).saturating_add(late_ns.saturating_mul(2)) {
+        } else if end_ns > deadline_ns.saturating_add(grace_ns).saturating_add(late_ns.saturating_mul(2)) {
             "twice the grace was over, and the run had not returned"
         } else {
             return;
@@ -894,7 +893,7 @@ impl Monitor {
         if !matches!(end, EndNote::Done | EndNote::Deadlock(_)) {
             return;
         }
-        self.settle(texts);
+        self.settle(self.world.now_ns.saturating_add(1), texts);
         if self.world.phase == Phase::Up && self.world.requested_ns.is_some() {
             self.reject(
                 None,
@@ -941,7 +940,7 @@ impl Sink for Monitor {
             return;
         }
         if record.at_ns != self.world.now_ns {
-            self.settle(texts);
+            self.settle(record.at_ns, texts);
             self.world.now_ns = record.at_ns;
         }
         match &record.what {

@@ -579,8 +579,8 @@ fn compare(said: &[Text], expected: &[&str], rule: Rule, what: &str, now: &Now<'
     }
 }
 
-/// The instant is over.
-pub(super) fn settle(state: &State, run: &Run, report: &mut Report, texts: &Texts) {
+/// All instants before `until_ns` are over.
+pub(super) fn settle(state: &State, until_ns: u64, run: &Run, report: &mut Report, texts: &Texts) {
     for op in &state.ops {
         match &op.kind {
             OpKind::Cancel { task, deadline_ns, removed_ns, incarnation, .. } => {
@@ -595,7 +595,7 @@ pub(super) fn settle(state: &State, run: &Run, report: &mut Report, texts: &Text
                         Rule::G7,
                         format!("the cancel of `{name}` was not answered when it was removed"),
                     );
-                } else if deadline_ns.saturating_add(state.late_ns) <= state.at_ns {
+                } else if deadline_ns.saturating_add(state.late_ns) < until_ns {
                     report.breaks(
                         Rule::G7,
                         format!("the cancel of `{name}` was not answered when its time was over"),

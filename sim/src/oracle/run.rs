@@ -351,15 +351,15 @@ impl Run {
         }
     }
 
-    /// The instant is over.
-    pub(super) fn settle(&mut self, state: &State, report: &mut Report) {
+    /// All instants before `until_ns` are over.
+    pub(super) fn settle(&mut self, until_ns: u64, state: &State, report: &mut Report) {
         if !self.is_up() {
             return;
         }
         let at_ns = state.at_ns;
         let Some(deadline_ns) = self.stop_deadline_ns() else {
             if let Some(idle_ns) = self.idle_ns {
-                if at_ns >= idle_ns.saturating_add(self.grace_ns).saturating_add(self.late_ns) {
+                if until_ns > idle_ns.saturating_add(self.grace_ns).saturating_add(self.late_ns) {
                     report.breaks(
                         Rule::D1,
                         "nothing was registered any more and the run did not return".to_owned(),
@@ -378,7 +378,7 @@ impl Run {
                         .to_owned(),
                 );
             }
-            None if at_ns >= deadline_ns.saturating_add(self.late_ns) => {
+            None if until_ns > deadline_ns.saturating_add(self.late_ns) => {
                 report.breaks(
                     Rule::D3,
                     "grace was over, and neither AllStoppedWithinGrace nor GraceExceeded came".to_owned(),
@@ -390,7 +390,7 @@ impl Run {
             _ => {}
         }
         let end_ns = deadline_ns.saturating_add(self.grace_ns).saturating_add(self.late_ns.saturating_mul(2));
-        if at_ns >= end_ns {
+        if until_ns > end_ns {
             report.breaks(
                 Rule::D4,
                 "twice the grace after its shutdown request the run had not returned".to_owned(),

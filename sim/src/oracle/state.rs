@@ -457,15 +457,15 @@ impl State {
         attempts::body_cancelled(self, task, attempt, now, run, report);
     }
 
-    /// The instant is over.
-    pub(super) fn settle(&mut self, run: &Run, report: &mut Report, texts: &Texts) {
+    /// All instants before `until_ns` are over.
+    pub(super) fn settle(&mut self, until_ns: u64, run: &Run, report: &mut Report, texts: &Texts) {
         let mut debts = std::mem::take(&mut self.debts);
         for debt in debts.drain(..) {
             self.collect(&debt, report, texts);
         }
         self.debts = debts;
-        self.settle_dues(report, texts);
-        registry::settle(self, run, report, texts);
+        self.settle_dues(until_ns, report, texts);
+        registry::settle(self, until_ns, run, report, texts);
         self.controller.settle(&self.tasks, run.is_up(), run.requested_ns().is_some(), report, texts);
         self.removing_slowly = self.removing;
     }
@@ -519,9 +519,9 @@ impl State {
         }
     }
 
-    fn settle_dues(&mut self, report: &mut Report, texts: &Texts) {
+    fn settle_dues(&mut self, until_ns: u64, report: &mut Report, texts: &Texts) {
         while let Some(&Reverse(due)) = self.dues.peek() {
-            if due.at_ns > self.at_ns {
+            if due.at_ns >= until_ns {
                 break;
             }
             self.dues.pop();
