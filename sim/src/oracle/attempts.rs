@@ -123,6 +123,12 @@ pub(super) fn starting(
         }
     }
     let task = &mut state.tasks[index];
+    if task.body == Body::Running && !task.open {
+        report.breaks(
+            Rule::A3,
+            format!("attempt {attempt} of `{name}` started while the body of the last was still running"),
+        );
+    }
     task.attempt = attempt;
     task.open = true;
     task.started_ns = now.at_ns;

@@ -268,7 +268,7 @@ pub(super) fn removed(state: &mut State, index: usize, now: &Now<'_>, run: &Run,
     }
     let forced = run.has_exceeded_grace();
     let task = &mut state.tasks[index];
-    if task.body == Body::Running && !task.timed_out {
+    if task.body == Body::Running {
         report.breaks(
             Rule::G4,
             format!("`{name}` was removed while the body of its attempt {} was running", task.attempt),
@@ -473,7 +473,11 @@ pub(super) fn answer(
             }
         }
         OpKind::List => {
-            if unchanged && let Answer::Names(names) = answer {
+            let Answer::Names(names) = answer else {
+                report.breaks(Rule::G1, "list_tasks was answered with something else than names".to_owned());
+                return;
+            };
+            if unchanged {
                 report.witness(Rule::G1);
                 compare(names, &state.registered_names(now.texts), Rule::G1, "list_tasks", now, report);
             }
@@ -503,7 +507,9 @@ pub(super) fn answer(
         }
         OpKind::WaitReady => {
             report.witness(Rule::D1);
-            if !run.was_up() {
+            if *answer != Answer::Done {
+                report.breaks(Rule::D1, "wait_ready was answered with something else than done".to_owned());
+            } else if !run.was_up() {
                 report.breaks(Rule::D1, "wait_ready was answered before the run was up".to_owned());
             }
         }
@@ -511,7 +517,12 @@ pub(super) fn answer(
             submit_answered(state, (op.op, task, admission, spec), (answer, wait, at_once), now, run, report);
         }
         OpKind::Shutdown => {
-            if run.requested_ns().is_none() && !run.is_over() && !run.may_be_ending() {
+            if *answer != Answer::Done {
+                report.breaks(
+                    Rule::D2,
+                    "a shutdown call was answered with something else than done".to_owned(),
+                );
+            } else if run.requested_ns().is_none() && !run.is_over() && !run.may_be_ending() {
                 report
                     .breaks(Rule::D2, "a shutdown call was answered without a ShutdownRequested".to_owned());
             }
@@ -624,7 +635,14 @@ pub(super) fn settle(state: &State, until_ns: u64, run: &Run, report: &mut Repor
                     );
                 }
             }
-            OpKind::List | OpKind::Snapshot | OpKind::IsAlive(_) | OpKind::WaitReady | OpKind::Shutdown => {}
+            OpKind::List => report.breaks(Rule::G1, "list_tasks was not answered at once".to_owned()),
+            OpKind::Snapshot | OpKind::IsAlive(_) => {
+                report.breaks(Rule::G8, "a question for who is alive was not answered at once".to_owned());
+            }
+            OpKind::Shutdown => {
+                report.breaks(Rule::D2, "a shutdown call was not answered at once".to_owned())
+            }
+            OpKind::WaitReady => {}
         }
     }
 }

@@ -323,7 +323,12 @@ impl Run {
                     report.breaks(Rule::D1, "serve returned without a shutdown".to_owned());
                 }
             }
-            (Answer::Done, Some(_), Some((Stopped::InTime, _))) => {}
+            (Answer::Done, Some(_), Some((Stopped::InTime, _))) => {
+                if self.requested_early && self.had_specs {
+                    let text = "shutdown was requested before the run, which registered none of its specs and gave Ok";
+                    report.breaks(Rule::D2, text.to_owned());
+                }
+            }
             (Answer::Done, Some(_), Some((Stopped::Exceeded, _))) => {
                 report.breaks(Rule::D3, "grace was exceeded, but the run gave Ok".to_owned());
             }
