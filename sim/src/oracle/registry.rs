@@ -640,7 +640,7 @@ pub(super) fn settle(state: &State, until_ns: u64, run: &Run, report: &mut Repor
                 report.breaks(Rule::G8, "a question for who is alive was not answered at once".to_owned());
             }
             OpKind::Shutdown => {
-                report.breaks(Rule::D2, "a shutdown call was not answered at once".to_owned())
+                report.breaks(Rule::D2, "a shutdown call was not answered at once".to_owned());
             }
             OpKind::WaitReady => {}
         }
