@@ -40,6 +40,8 @@ mod subscribers;
 mod supervisor;
 pub mod sync;
 mod task;
+#[cfg(feature = "tokio")]
+mod tokio_rt;
 
 pub use alive::AliveTracker;
 pub use bus::Bus;
@@ -53,3 +55,5 @@ pub use subscribers::{DEFAULT_QUEUE_CAPACITY, Subscribe, SubscriberCounters, Sub
 pub use supervisor::{Supervisor, SupervisorBuilder, SupervisorConfig};
 pub use sync::CancellationToken;
 pub use task::{Task, TaskFn, TaskFuture, TaskRef, TaskSpec};
+#[cfg(feature = "tokio")]
+pub use tokio_rt::TokioRuntime;

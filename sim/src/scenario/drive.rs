@@ -18,6 +18,7 @@ use simvisor::{
     SupervisorBuilder, SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
 };
 
+use super::host::Host;
 use super::{
     Action, Admission, Behaviour, Disorder, Ending, Mode, OnCancel, ReceiverDecl, Restart, Scenario, Span,
     Step, SubscriberDecl, TaskDecl,
@@ -27,7 +28,7 @@ use crate::trace::{
     self, Answer, BackoffNote, BodyEnd, Call, ConfigNote, ControllerNote, EndNote, EventNote, HandlerEnd,
     Header, Jitter, Record, Sink, SpecNote, Text, Texts, Waiter, What,
 };
-use crate::world::{End, Engine, Finished, Handle, LaneKind, Limits, Stuck};
+use crate::world::{End, Engine, Finished, LaneKind, Limits, Stuck};
 
 /// Runs `scenario` in a world of `engine` and feeds what is seen to `sink`.
 pub fn drive(
@@ -40,15 +41,47 @@ pub fn drive(
 ) -> Finished {
     texts.borrow_mut().clear();
     let world = engine.world(source);
-    let stage = Stage::new(world.handle(), scenario, texts, sink);
+    let stage = Stage::new(Rc::new(world.handle()), scenario, texts, sink);
     stage.begin(scenario);
     stage.raise_curtain(scenario);
     world.run(limits, |end| stage.end(end))
 }
 
+/// A scenario that runs on another host than a world of an engine.
+pub struct Play {
+    stage: Rc<Stage>,
+}
+
+impl std::fmt::Debug for Play {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Play").finish_non_exhaustive()
+    }
+}
+
+impl Play {
+    /// Spawns everything that happens in `scenario` on `host` and feeds what is seen to `sink`.
+    pub fn begin(
+        host: Rc<dyn Host>,
+        scenario: &Scenario,
+        texts: &Rc<RefCell<Texts>>,
+        sink: &Rc<RefCell<dyn Sink>>,
+    ) -> Self {
+        texts.borrow_mut().clear();
+        let stage = Stage::new(host, scenario, texts, sink);
+        stage.begin(scenario);
+        stage.raise_curtain(scenario);
+        Self { stage }
+    }
+
+    /// Everything has come to its end: the last record.
+    pub fn end(self) {
+        self.stage.end(&End::Done);
+    }
+}
+
 /// What the futures of a scenario share.
 struct Stage {
-    world: Handle,
+    world: Rc<dyn Host>,
     texts: Rc<RefCell<Texts>>,
     sink: Rc<RefCell<dyn Sink>>,
     decls: Vec<Rc<Decl>>,
@@ -59,7 +92,7 @@ struct Stage {
     /// The end is recorded; what is dropped from now on is not part of the trace.
     over: Cell<bool>,
     /// The current turn, and how many records it has made.
-    turn: Cell<(u64, u64)>,
+    turn: Cell<(Option<u64>, u64)>,
 }
 
 /// A turn that makes more records than this, and 16 for each task of the scenario, never ends.
@@ -73,7 +106,7 @@ struct Decl {
 
 impl Stage {
     fn new(
-        world: Handle,
+        world: Rc<dyn Host>,
         scenario: &Scenario,
         texts: &Rc<RefCell<Texts>>,
         sink: &Rc<RefCell<dyn Sink>>,
@@ -92,7 +125,7 @@ impl Stage {
             timeout: scenario.config.timeout,
             calm: Latch::new(),
             over: Cell::new(false),
-            turn: Cell::new((0, 0)),
+            turn: Cell::new((None, 0)),
         })
     }
 
@@ -137,12 +170,12 @@ impl Stage {
         let turn = self.world.turn();
         let records = if self.turn.get().0 == turn { self.turn.get().1 + 1 } else { 1 };
         self.turn.set((turn, records));
-        if records == RECORDS_PER_TURN_MAX + 16 * self.decls.len() as u64 {
+        if turn.is_some() && records == RECORDS_PER_TURN_MAX + 16 * self.decls.len() as u64 {
             // Nothing else could take the world back from a future that keeps publishing without a yield.
             let who = format!("one turn at {} ns made {records} records without an end", self.world.now_ns());
             resume_unwind(Box::new(who));
         }
-        let record = Record { at_ns: self.world.now_ns(), turn: Some(turn), what };
+        let record = Record { at_ns: self.world.now_ns(), turn, what };
         self.sink.borrow_mut().record(&record, &self.texts.borrow());
     }
 
@@ -188,19 +221,27 @@ impl Stage {
             let (stage, supervisor) = (Rc::clone(self), supervisor.clone());
             let (action, at_ns) = (operation.action.clone(), operation.at.ns());
             let name: Arc<str> = Arc::from(format!("{op}"));
-            self.world.spawn(LaneKind::Operation, &name, async move {
-                stage.world.sleep_until_ns(at_ns).await;
-                stage.perform(op, &action, &supervisor).await;
-            });
+            self.world.spawn(
+                LaneKind::Operation,
+                &name,
+                Box::pin(async move {
+                    stage.world.sleep_until_ns(at_ns).await;
+                    stage.perform(op, &action, &supervisor).await;
+                }),
+            );
         }
         if let Some(calm_at) = scenario.calm_at {
             let stage = Rc::clone(self);
-            self.world.spawn(LaneKind::Other, &Arc::from("calm"), async move {
-                stage.world.sleep_until_ns(calm_at.ns()).await;
-                stage.world.calm_down();
-                stage.record(What::Calm);
-                stage.calm.raise();
-            });
+            self.world.spawn(
+                LaneKind::Other,
+                &Arc::from("calm"),
+                Box::pin(async move {
+                    stage.world.sleep_until_ns(calm_at.ns()).await;
+                    stage.world.calm_down();
+                    stage.record(What::Calm);
+                    stage.calm.raise();
+                }),
+            );
         }
     }
 
@@ -210,7 +251,7 @@ impl Stage {
         let run_at_ns = scenario.run_at.ns();
         let second =
             u32::try_from(scenario.operations.len() + 1).expect("operations are numbered in 32 bits");
-        self.world.spawn_run(async move {
+        self.world.spawn_run(Box::pin(async move {
             stage.world.sleep_until_ns(run_at_ns).await;
             let starting: Vec<_> = stage.decls.iter().filter(|decl| decl.decl.start).collect();
             let specs = starting.iter().map(|decl| stage.spec(decl, 0)).collect();
@@ -232,7 +273,7 @@ impl Stage {
                 stage.record(What::Answer { op: second, answer });
             }
             stage.take_stock(&supervisor);
-        });
+        }));
     }
 
     /// What the run left behind.
@@ -252,31 +293,35 @@ impl Stage {
         let name = self.text(&decl.name);
         let pause_ns = decl.pause.ns();
         self.record(What::ReceiverOpened { receiver: name });
-        self.world.spawn(LaneKind::Receiver, &Arc::from(decl.name.as_str()), async move {
-            let mut alive = AliveTracker::new();
-            let mut complete = true;
-            loop {
-                match receiver.recv().await {
-                    Ok(event) => {
-                        alive.update(&event);
-                        stage.record(What::Received { receiver: name, seq: event.seq });
+        self.world.spawn(
+            LaneKind::Receiver,
+            &Arc::from(decl.name.as_str()),
+            Box::pin(async move {
+                let mut alive = AliveTracker::new();
+                let mut complete = true;
+                loop {
+                    match receiver.recv().await {
+                        Ok(event) => {
+                            alive.update(&event);
+                            stage.record(What::Received { receiver: name, seq: event.seq });
+                        }
+                        Err(RecvError::Lagged(lost)) => {
+                            complete = false;
+                            stage.record(What::Lagged { receiver: name, lost });
+                        }
+                        Err(RecvError::Closed) => break,
                     }
-                    Err(RecvError::Lagged(lost)) => {
-                        complete = false;
-                        stage.record(What::Lagged { receiver: name, lost });
+                    if pause_ns > 0 && !stage.calm.is_raised() {
+                        select(pin!(stage.world.sleep_ns(pause_ns)), pin!(stage.calm.wait())).await;
                     }
-                    Err(RecvError::Closed) => break,
                 }
-                if pause_ns > 0 && !stage.calm.is_raised() {
-                    select(pin!(stage.world.sleep_ns(pause_ns)), pin!(stage.calm.wait())).await;
+                if complete {
+                    let alive = stage.texts_of(&alive.snapshot());
+                    stage.record(What::AliveSeen { receiver: name, alive });
                 }
-            }
-            if complete {
-                let alive = stage.texts_of(&alive.snapshot());
-                stage.record(What::AliveSeen { receiver: name, alive });
-            }
-            stage.record(What::ReceiverClosed { receiver: name });
-        });
+                stage.record(What::ReceiverClosed { receiver: name });
+            }),
+        );
     }
 
     async fn perform(self: Rc<Self>, op: u32, action: &Action, supervisor: &Supervisor) {

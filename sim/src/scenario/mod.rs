@@ -4,11 +4,13 @@
 mod drive;
 pub(crate) mod factor;
 mod generate;
+mod host;
 mod span;
 mod toml_file;
 
-pub use drive::drive;
+pub use drive::{Play, drive};
 pub use generate::generate;
+pub use host::Host;
 pub use span::Span;
 pub(crate) use toml_file::nearest;
 pub use toml_file::{ScenarioError, from_toml, to_toml};
