@@ -133,7 +133,7 @@ impl Sink for Transcript {
         match &mut record.what {
             What::Event(event) => event.seq = 0,
             What::Received { seq, .. } | What::HandlerEntered { seq, .. } | What::HandlerLeft { seq, .. } => {
-                *seq = 0
+                *seq = 0;
             }
             _ => {}
         }
