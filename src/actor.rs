@@ -16,8 +16,8 @@ use crate::error::TaskError;
 use crate::event::{BackoffSource, Event, EventKind};
 use crate::hub::Hub;
 use crate::policy::RestartPolicy;
-use crate::runtime::{PreemptPoint, WaitsFor, yield_now};
-use crate::sync::{CancellationToken, Semaphore};
+use crate::runtime::{PreemptPoint, Rt, Shared, WaitsFor, yield_now};
+use crate::sync::{CancellationToken, Permit, Semaphore};
 use crate::task::TaskSpec;
 
 /// Reason of `ActorExhausted` after a success.
@@ -96,6 +96,13 @@ pub(crate) struct Actor {
     pub(crate) open_attempt: Rc<Cell<Option<u32>>>,
 }
 
+fn release(rt: &Rt, permit: Option<Permit>) {
+    if let Some(permit) = permit {
+        rt.touches(Shared::Permits);
+        drop(permit);
+    }
+}
+
 /// Runs attempts until the policy, a fatal error or a cancellation ends the actor.
 pub(crate) async fn run(actor: &Actor) {
     let rt = &actor.hub.rt;
@@ -112,11 +119,12 @@ pub(crate) async fn run(actor: &Actor) {
         };
         rt.point(PreemptPoint::BeforeAttempt).await;
         if actor.token.is_cancelled() {
+            release(rt, permit);
             break; // [R5] [D2]
         }
         attempt += 1;
         let (outcome, cancelled) = actor.attempt(attempt).await;
-        drop(permit); // [A6]
+        release(rt, permit); // [A6]
         rt.point(PreemptPoint::AfterAttempt).await;
         match restarts.step(actor.spec.restart(), &outcome, cancelled) {
             Next::End => break,

@@ -94,6 +94,11 @@ impl Bus {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether anybody receives.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.ring.borrow().receivers.iter().any(Option::is_some)
+    }
+
     /// A receiver of every event published from now on.
     #[must_use]
     pub fn subscribe(&self) -> Receiver {

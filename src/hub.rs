@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::alive::AliveTracker;
 use crate::bus::Bus;
 use crate::event::Event;
-use crate::runtime::{Delivery, JobKey, Role, Rt, WaitsFor};
+use crate::runtime::{Delivery, JobKey, Role, Rt, Shared, WaitsFor};
 use crate::sync::Inbox;
 
 /// Sees every event at the moment it is published, in order and without loss. It must not call back into the
@@ -76,6 +76,7 @@ impl Hub {
     fn stamp(&self, mut event: Event) -> Event {
         event.seq = self.next_seq.get();
         self.next_seq.set(event.seq + 1);
+        self.rt.touches(if self.bus.is_heard() { Shared::Bus } else { Shared::DeafBus });
         event.at = self.rt.wall();
         if let Some(observer) = &self.observer {
             observer.event(&event);
@@ -142,6 +143,7 @@ impl Hub {
     }
 
     pub(crate) fn alive(&self) -> std::cell::Ref<'_, AliveTracker> {
+        self.rt.touches(Shared::Told);
         self.alive.borrow()
     }
 }

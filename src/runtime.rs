@@ -172,6 +172,26 @@ impl WaitsFor {
     }
 }
 
+/// Something that several futures share, and that the running one reads or changes: what two steps must have in
+/// common for their order to matter. What a step wakes, spawns, aborts and how it uses timers a runtime sees by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shared<'a> {
+    /// The bus, by publishing to it while somebody listens.
+    Bus,
+    /// The bus, by publishing to it while nobody listens: only queries see a difference.
+    DeafBus,
+    /// What events have told so far, by asking.
+    Told,
+    /// The registry or its inbox.
+    Registry,
+    /// The permits for attempts.
+    Permits,
+    /// The cancellation of the task of this name.
+    Task(&'a str),
+    /// More than can be said.
+    Everything,
+}
+
 /// What the logic asks of the outside. Single-threaded and object-safe.
 pub trait Runtime {
     /// The instant now. Never goes back.
@@ -218,6 +238,11 @@ pub trait Runtime {
 
     /// Tells what the running future is about to wait for.
     fn waits_for(&self, what: WaitsFor) {
+        let _ = what;
+    }
+
+    /// Tells what the running future is about to read or change. A runtime that does not search schedules ignores it.
+    fn touches(&self, what: Shared<'_>) {
         let _ = what;
     }
 }

@@ -17,7 +17,7 @@ use crate::event::{Event, EventKind};
 use crate::hub::{Hub, Observe};
 use crate::lifecycle::{Mode, Phase};
 use crate::registry::{Entry, Incarnation, Message, Registry, Removal, Stage};
-use crate::runtime::{JobKey, Nanos, PreemptPoint, Role, Rt, WaitsFor};
+use crate::runtime::{JobKey, Nanos, PreemptPoint, Role, Rt, Shared, WaitsFor};
 use crate::subscribers::{Subscribe, SubscriberCounters, SubscriberSet};
 use crate::sync::{Inbox, Latch, Semaphore};
 use crate::task::TaskSpec;
@@ -226,6 +226,7 @@ impl Supervisor {
     /// The names of the registered tasks, sorted (\[G1\]).
     #[must_use]
     pub fn list_tasks(&self) -> Vec<Arc<str>> {
+        self.inner.hub.rt.touches(Shared::Registry);
         self.inner.registry.borrow().names()
     }
 
@@ -338,6 +339,7 @@ impl Inner {
     }
 
     pub(crate) fn add(&self, spec: &TaskSpec) -> Result<Incarnation, RuntimeError> {
+        self.hub.rt.touches(Shared::Registry);
         if !self.phase.get().accepts_adds() {
             return Err(RuntimeError::ShuttingDown);
         }
@@ -353,6 +355,8 @@ impl Inner {
 
     /// Requests a removal; gives the latch that tells of its end, or nothing if there is no such task.
     fn remove(&self, name: &str, reason: Option<&'static str>) -> Option<Latch> {
+        self.hub.rt.touches(Shared::Registry);
+        self.hub.rt.touches(Shared::Task(name));
         let mut registry = self.registry.borrow_mut();
         let (removed, token, name) = match registry.remove(name) {
             Removal::Absent => return None,
@@ -379,6 +383,7 @@ impl Inner {
     }
 
     fn request_shutdown(&self) {
+        self.hub.rt.touches(Shared::Everything);
         let Some(stopping) = self.phase.get().shutdown_requested(self.hub.rt.now()) else { return };
         self.phase.set(stopping);
         self.publish(Event::unstamped(EventKind::ShutdownRequested));
@@ -553,6 +558,7 @@ struct EndNotice {
 
 impl Drop for EndNotice {
     fn drop(&mut self) {
+        self.inner.hub.rt.touches(Shared::Registry);
         self.inner.inbox.send(Message::Ended(Arc::clone(&self.name), self.incarnation));
     }
 }

@@ -42,7 +42,7 @@ fn the_hashes_of_twenty_seeds_are_those_of_the_golden_file() {
         "# seed, trace hash: `SIMVISOR_BLESS=1 cargo test --test determinism` writes this file\n",
     );
     for seed in PINNED {
-        let run = runner.seed(seed, StrategyKind::Random);
+        let run = runner.seed(seed, StrategyKind::default());
         writeln!(lines, "{seed:#018x} {:#018x}", run.judged.trace_hash).expect("strings take all");
     }
     if std::env::var_os("SIMVISOR_BLESS").is_some() {
@@ -58,14 +58,20 @@ fn the_hashes_of_twenty_seeds_are_those_of_the_golden_file() {
 #[test]
 fn a_replayed_tape_gives_the_run_again() {
     let mut runner = Runner::default();
-    for seed in 0..300 {
-        let scenario = generate(seed);
-        let run = runner.judge(&scenario, seeded(seed, StrategyKind::Random));
-        let again = runner.judge(&scenario, replayed(run.tape.clone(), Fit::Strict));
-        assert_eq!(again.misfit, None, "seed {seed:#x}");
-        assert_eq!(again, run, "seed {seed:#x}");
-        let lenient = runner.judge(&scenario, replayed(run.tape.clone(), Fit::Lenient));
-        assert_eq!(lenient, run, "seed {seed:#x}");
+    for kind in StrategyKind::ALL {
+        let mut interrupted = 0;
+        for seed in 0..200 {
+            let scenario = generate(seed);
+            let run = runner.judge(&scenario, seeded(seed, kind));
+            interrupted +=
+                run.tape.iter().filter(|choice| choice.site.is_preemption() && choice.value == 1).count();
+            let again = runner.judge(&scenario, replayed(run.tape.clone(), Fit::Strict));
+            assert_eq!(again.misfit, None, "{kind:?}, seed {seed:#x}");
+            assert_eq!(again, run, "{kind:?}, seed {seed:#x}");
+            let lenient = runner.judge(&scenario, replayed(run.tape.clone(), Fit::Lenient));
+            assert_eq!(lenient, run, "{kind:?}, seed {seed:#x}");
+        }
+        assert_eq!(interrupted > 0, kind != StrategyKind::Fifo, "{kind:?} interrupted {interrupted} times");
     }
 }
 
@@ -110,7 +116,7 @@ impl Sink for Transcript {
 fn the_same_seed_twice_gives_the_same_records() {
     let transcript = |runner: &mut Runner, seed| {
         let sink = Rc::new(RefCell::new(Transcript::default()));
-        runner.watch(&generate(seed), seeded(seed, StrategyKind::Random), Rc::clone(&sink) as _);
+        runner.watch(&generate(seed), seeded(seed, StrategyKind::default()), Rc::clone(&sink) as _);
         sink.take().0
     };
     let mut used = Runner::default();

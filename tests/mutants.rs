@@ -210,7 +210,7 @@ const CHANGES: &[(&str, u32, Change)] = &[
             )
         };
         change_event(trace, numbers, counted, |event, _| {
-            event.attempt = event.attempt.map(|attempt| attempt + 1)
+            event.attempt = event.attempt.map(|attempt| attempt + 1);
         })
     }),
     ("another task", 99, |trace, numbers| {

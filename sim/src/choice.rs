@@ -6,8 +6,9 @@
 //! earlier choices; naming a lane that cannot run now is a step without effect.
 
 use crate::rng::Numbers;
-use crate::schedule::Strategy;
+use crate::schedule::{Footprint, Profile, Strategy};
 use simvisor::runtime::PreemptPoint;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where a choice is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -154,6 +155,24 @@ pub enum Source {
     Drawn(Strategy, Numbers),
     /// A tape has them.
     Replayed(Tape, Fit),
+    /// A search decides them one by one.
+    Guided(Arc<Mutex<dyn Guide>>),
+}
+
+/// Decides every choice of a run, knowing what could run and what each step touched.
+pub trait Guide: std::fmt::Debug + Send {
+    /// Which of the ready lanes, the oldest first, runs; `None` gives the run up. Also asked where only one is ready.
+    fn picks(&mut self, ready: &[u32]) -> Option<u32>;
+
+    /// How another choice comes out, where this many lanes are ready besides the running one.
+    fn decides(&mut self, site: Site, arity: u32, ready: u32) -> u32;
+
+    /// The step of `lane` has ended and has touched this.
+    fn ended(&mut self, lane: u32, footprint: Footprint);
+}
+
+fn lock(guide: &Mutex<dyn Guide>) -> std::sync::MutexGuard<'_, dyn Guide + 'static> {
+    guide.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes and records choices.
@@ -164,6 +183,9 @@ pub(crate) struct Chooser {
     made: Tape,
     misfit: Option<Misfit>,
     calm: bool,
+    /// The lane that is running, or 0, and what it has touched so far.
+    running: u32,
+    footprint: Footprint,
 }
 
 /// Which ready future a schedule choice names.
@@ -180,7 +202,7 @@ pub(crate) enum Named {
 impl Chooser {
     pub(crate) fn new(source: Source, mut made: Tape) -> Self {
         made.clear();
-        Self { source, next: 0, made, misfit: None, calm: false }
+        Self { source, next: 0, made, misfit: None, calm: false, running: 0, footprint: Footprint::NONE }
     }
 
     /// From now on no drawn choice interrupts the logic.
@@ -188,15 +210,91 @@ impl Chooser {
         self.calm = true;
     }
 
-    /// A value below `arity`. Where only one is possible no choice is made.
-    pub(crate) fn choose(&mut self, site: Site, arity: u32) -> u32 {
+    /// Whether anybody wants to know what steps touch.
+    pub(crate) fn wants_footprints(&self) -> bool {
+        match &self.source {
+            Source::Drawn(strategy, _) => strategy.wants_footprints(),
+            Source::Replayed(..) => false,
+            Source::Guided(_) => true,
+        }
+    }
+
+    /// Whether a search picks what runs.
+    pub(crate) fn is_guided(&self) -> bool {
+        matches!(self.source, Source::Guided(_))
+    }
+
+    /// Time has come to this instant.
+    pub(crate) fn instant(&mut self, now_ns: u64) {
+        if let Source::Drawn(strategy, _) = &mut self.source {
+            strategy.instant(now_ns);
+        }
+    }
+
+    /// The running future, or nobody, has spawned one on `lane`.
+    pub(crate) fn spawned(&mut self, lane: u32) {
+        if let Source::Drawn(strategy, _) = &mut self.source {
+            strategy.spawned(lane);
+        }
+    }
+
+    /// A lane has become ready.
+    pub(crate) fn readied(&mut self, lane: u32) {
+        if let Source::Drawn(strategy, numbers) = &mut self.source {
+            strategy.readied(lane, numbers);
+        }
+    }
+
+    /// A lane is not ready any more.
+    pub(crate) fn rested(&mut self, lane: u32) {
+        if let Source::Drawn(strategy, _) = &mut self.source {
+            strategy.rested(lane);
+        }
+    }
+
+    /// A lane begins a turn and touches this.
+    pub(crate) fn begins(&mut self, lane: u32, footprint: Footprint) {
+        self.running = lane;
+        self.footprint = footprint;
+        if let Source::Drawn(strategy, _) = &mut self.source {
+            strategy.begins(lane);
+        }
+    }
+
+    /// The running lane touches this.
+    pub(crate) fn touches(&mut self, footprint: Footprint) {
+        self.footprint.add(footprint);
+    }
+
+    /// The turn has ended.
+    pub(crate) fn ended(&mut self) {
+        match &mut self.source {
+            Source::Drawn(strategy, numbers) => strategy.ended(self.footprint, numbers),
+            Source::Replayed(..) => {}
+            Source::Guided(guide) => lock(guide).ended(self.running, self.footprint),
+        }
+        self.running = 0;
+    }
+
+    /// Which lane a search wants to run.
+    pub(crate) fn guided(&mut self, ready: &[u32]) -> Option<u32> {
+        let Source::Guided(guide) = &self.source else { unreachable!("nothing else is guided") };
+        lock(guide).picks(ready)
+    }
+
+    /// A value below `arity`, where `ready` lanes are ready besides the running one. Where only one value is possible
+    /// no choice is made.
+    pub(crate) fn choose(&mut self, site: Site, arity: u32, ready: u32) -> u32 {
         if arity < 2 {
             return 0;
         }
         let value = match &mut self.source {
-            Source::Drawn(..) if self.calm && site != Site::Jitter => 0,
-            Source::Drawn(strategy, numbers) => strategy.draw(numbers, site, arity),
+            Source::Drawn(..) | Source::Guided(_) if self.calm && site != Site::Jitter => 0,
+            Source::Drawn(strategy, numbers) => {
+                strategy.decide(numbers, site, arity, ready, &mut self.footprint)
+            }
             Source::Replayed(..) => self.replay(site, arity),
+            Source::Guided(guide) => lock(guide).decides(site, arity, ready),
         };
         debug_assert!(value < arity, "{} drew {value} of {arity}", site.name());
         self.made.push(Choice { site, arity, value });
@@ -211,6 +309,7 @@ impl Chooser {
                 0 => Named::Oldest,
                 lane => Named::Lane(lane),
             },
+            Source::Guided(_) => unreachable!("a guide is asked by itself"),
         }
     }
 
@@ -247,13 +346,17 @@ impl Chooser {
         }
     }
 
-    /// What was chosen, and where a strict replay left its tape.
-    pub(crate) fn finish(mut self) -> (Tape, Option<Misfit>) {
+    /// What was chosen, where a strict replay left its tape, and what was counted.
+    pub(crate) fn finish(mut self) -> (Tape, Option<Misfit>, Option<Profile>) {
         if let Source::Replayed(tape, Fit::Strict) = &self.source
             && tape.len() > self.next
         {
             self.misfit(None, self.next);
         }
-        (self.made, self.misfit)
+        let profile = match self.source {
+            Source::Drawn(Strategy::Count(profile), _) => Some(*profile),
+            _ => None,
+        };
+        (self.made, self.misfit, profile)
     }
 }

@@ -375,7 +375,7 @@ fn bad_usage_is_refused() {
     refused(&["sweep", "--first-seed", "x"], &["`x`", "42", "0x2a"]);
     refused(&["sweep", "--seeds", "0"], &["--seeds", "1 or more"]);
     refused(&["sweep", "--jobs", "0"], &["--jobs"]);
-    refused(&["sweep", "--strategy", "fifi"], &["fifi", "fifo, random"]);
+    refused(&["sweep", "--strategy", "fifi"], &["fifi", "fifo, random, pct, pos, urw, surw, mix"]);
     refused(&["sweep", "--seeds", "5", "--canary", "5"], &["0x5", "not part of the sweep"]);
 }
 
@@ -416,7 +416,10 @@ fn files_that_cannot_be_used_are_refused_with_file_place_and_expectation() {
         case["shown"]["verdict"] = json!("hang");
         case["origin"]["strategy"] = json!("psychic");
     });
-    refused(&["replay", text(&strange)], &[text(&strange), "`psychic`", "fifo, random"]);
+    refused(
+        &["replay", text(&strange)],
+        &[text(&strange), "`psychic`", "fifo, random, pct, pos, urw, surw, mix"],
+    );
 
     let misspelt = file(&folder, "misspelt.toml", "[config]\ngrace = \"1s\"\nmax_concurent = 2\n");
     file_refused("run", &misspelt, &["line 3, column 1", "did you mean `max_concurrent`"]);

@@ -44,7 +44,7 @@ use self::slot::{Effect, Input, Rejection, Slot};
 use crate::error::RuntimeError;
 use crate::event::{Event, EventKind};
 use crate::registry::Incarnation;
-use crate::runtime::{PreemptPoint, WaitsFor};
+use crate::runtime::{PreemptPoint, Shared, WaitsFor};
 use crate::supervisor::{Inner, Supervisor, SupervisorBuilder};
 use crate::sync::{Inbox, Latch, Permit, Semaphore};
 use crate::task::TaskSpec;
@@ -303,6 +303,7 @@ impl Drop for Submitting<'_> {
 impl Inner {
     /// The controller, if it accepts submissions.
     fn open_controller(&self) -> Result<&Controller, ControllerError> {
+        self.hub.rt.touches(Shared::Everything);
         let controller = self.controller.as_ref().ok_or(ControllerError::NotConfigured)?;
         if self.phase.get().accepts_adds() { Ok(controller) } else { Err(ControllerError::Closed) }
     }

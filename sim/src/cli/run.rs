@@ -25,7 +25,7 @@ pub(crate) struct Run {
     /// The seed, like 42 or 0x2a: of scenario and schedule, or with FILE.toml of the schedule alone
     #[arg(long, value_parser = number)]
     seed: Option<u64>,
-    /// How choices are drawn; `random` unless a file is run without --seed
+    /// How choices are drawn; `mix` unless a file is run without --seed
     #[arg(long, value_parser = strategy())]
     strategy: Option<StrategyKind>,
     /// Write the run to this file, as `simvisor replay` reads it
@@ -39,7 +39,7 @@ impl Run {
     pub(crate) fn carry_out(&self, page: &Page) -> Result<Exit, Trouble> {
         let seed = self.seed.unwrap_or(0);
         let strategy = self.strategy.unwrap_or(match self.seed {
-            Some(_) => StrategyKind::Random,
+            Some(_) => StrategyKind::default(),
             None => StrategyKind::Fifo,
         });
         let (scenario, from) = match &self.file {

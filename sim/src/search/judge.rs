@@ -8,7 +8,7 @@ use crate::choice::{Fit, Misfit, Source, Tape};
 use crate::oracle::{Monitor, Rules, Violation};
 use crate::rng::{Numbers, Stream};
 use crate::scenario::{Scenario, drive, generate};
-use crate::schedule::StrategyKind;
+use crate::schedule::{Profile, Strategy, StrategyKind};
 use crate::trace::{EndNote, Header, Record, Sink, Texts, TraceHash, Waiter, What};
 use crate::world::{Engine, Limits};
 
@@ -222,6 +222,7 @@ impl Runner {
     }
 
     fn run(&mut self, scenario: &Scenario, source: Source, sink: &Rc<RefCell<dyn Sink>>) -> Judged {
+        let source = self.profiled(scenario, source);
         let finished = drive(&mut self.engine, scenario, source, &self.limits, &self.texts, sink);
         let mut judges = self.judges.borrow_mut();
         let verdict = judges.end.expect("a world records its end");
@@ -262,6 +263,15 @@ impl Runner {
         }
     }
 
+    fn profiled(&mut self, scenario: &Scenario, source: Source) -> Source {
+        profiled(source, |count| {
+            let deaf: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Deaf));
+            let counted = drive(&mut self.engine, scenario, count, &self.limits, &self.texts, &deaf);
+            self.engine.recycle(counted.tape);
+            counted.profile
+        })
+    }
+
     /// How often each rule was put to the test in the last run, in the order of [`crate::oracle::RULES`].
     pub fn add_witnesses(&self, sums: &mut [u64]) {
         for (sum, count) in sums.iter_mut().zip(self.judges.borrow().rules.witnesses()) {
@@ -291,10 +301,28 @@ pub fn seeded(seed: u64, strategy: StrategyKind) -> Source {
     Source::Drawn(strategy, numbers)
 }
 
+/// Gives a strategy the profile that it wants: `count` runs the same world on the choices that it is given.
+pub fn profiled(source: Source, count: impl FnOnce(Source) -> Option<Profile>) -> Source {
+    let Source::Drawn(mut strategy, mut numbers) = source else { return source };
+    if strategy.wants_profile() {
+        let fifo = Source::Drawn(Strategy::Count(Box::default()), Numbers::new(0, Stream::Schedule));
+        strategy.learn(count(fifo).unwrap_or_default(), &mut numbers);
+    }
+    Source::Drawn(strategy, numbers)
+}
+
 /// The choices of a tape.
 #[must_use]
 pub fn replayed(tape: Tape, fit: Fit) -> Source {
     Source::Replayed(tape, fit)
+}
+
+/// Listens to nothing.
+struct Deaf;
+
+impl Sink for Deaf {
+    fn begin(&mut self, _: &Header, _: &Texts) {}
+    fn record(&mut self, _: &Record, _: &Texts) {}
 }
 
 struct Both(Rc<RefCell<Judges>>, Rc<RefCell<dyn Sink>>);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use futures::future::LocalBoxFuture;
-use simvisor::runtime::{Delivery, JobKey, Nanos, PreemptPoint, Role, Runtime, TimerKey, WaitsFor};
+use simvisor::runtime::{Delivery, JobKey, Nanos, PreemptPoint, Role, Runtime, Shared, TimerKey, WaitsFor};
 
 use super::lanes::{LaneKind, Lanes};
 use super::slots::{CLOCK, NONE, Owner, Slots};
@@ -15,6 +15,7 @@ use super::timers::{Due, Timers};
 use super::waker::{self, WakeName};
 use super::{End, Limits, Stuck};
 use crate::choice::{Chooser, Named, Site, Source};
+use crate::schedule::Footprint;
 
 /// Wall-clock time at the start of every world: 2000-01-01T00:00:00Z, in seconds since the Unix epoch.
 const WALL_START_S: u64 = 946_684_800;
@@ -36,6 +37,10 @@ pub(crate) struct Core {
     held: RefCell<Vec<Due>>,
     lanes: RefCell<Lanes>,
     chooser: RefCell<Chooser>,
+    /// Somebody wants to know what steps touch.
+    tracks: Cell<bool>,
+    /// Memory for the lanes that a search picks from.
+    by_age: RefCell<Vec<u32>>,
 }
 
 impl Core {
@@ -57,19 +62,25 @@ impl Core {
                 Source::Replayed(Vec::new(), crate::choice::Fit::Lenient),
                 Vec::new(),
             )),
+            tracks: Cell::new(false),
+            by_age: RefCell::default(),
         };
         Rc::new(core)
     }
 
     /// Makes the engine ready for a world.
     pub(super) fn begin(&self, source: Source, tape: crate::choice::Tape) {
-        *self.chooser.borrow_mut() = Chooser::new(source, tape);
+        let mut chooser = Chooser::new(source, tape);
+        chooser.instant(0);
+        self.tracks.set(chooser.wants_footprints());
+        *self.chooser.borrow_mut() = chooser;
         let clock = self.lanes.borrow_mut().find(LaneKind::Clock, &Arc::from(""));
         self.lanes.borrow_mut().occupy(clock, CLOCK);
         self.slots.borrow_mut().get_mut(CLOCK).lane = clock;
     }
 
     pub(super) fn take_chooser(&self) -> Chooser {
+        self.tracks.set(false);
         let empty = Chooser::new(Source::Replayed(Vec::new(), crate::choice::Fit::Lenient), Vec::new());
         self.chooser.replace(empty)
     }
@@ -100,10 +111,59 @@ impl Core {
     }
 
     pub(super) fn wake(&self, slot: u32, generation: u32) {
-        let mut slots = self.slots.borrow_mut();
-        if slots.is_live(slot, generation) {
-            slots.make_ready(slot);
+        if self.slots.borrow().is_live(slot, generation) {
+            self.make_ready(slot);
         }
+    }
+
+    /// Makes a future ready, and says so.
+    fn make_ready(&self, slot: u32) {
+        let (lane, is_new) = {
+            let mut slots = self.slots.borrow_mut();
+            (slots.get(slot).lane, slots.make_ready(slot))
+        };
+        if is_new {
+            self.chooser.borrow_mut().readied(lane);
+        }
+        if self.tracks.get() {
+            self.note(Footprint::wakes(self.lanes.borrow().get(lane).first));
+        }
+    }
+
+    /// Takes a future off the ready ones, and says so.
+    fn unready(&self, slot: u32) {
+        let (lane, was_ready) = {
+            let mut slots = self.slots.borrow_mut();
+            (slots.get(slot).lane, slots.unready(slot))
+        };
+        if was_ready {
+            self.chooser.borrow_mut().rested(lane);
+        }
+    }
+
+    /// The running future touches this.
+    fn note(&self, footprint: Footprint) {
+        self.chooser.borrow_mut().touches(footprint);
+    }
+
+    /// What every step of a future touches: what it is by its role.
+    fn footprint_of(&self, slot: u32) -> Footprint {
+        let (slots, lanes) = (self.slots.borrow(), self.lanes.borrow());
+        let slot = slots.get(slot);
+        let lane = lanes.get(slot.lane);
+        let mut footprint = Footprint::of_lane(lane.first);
+        footprint.add(match lane.kind {
+            LaneKind::Clock | LaneKind::Run | LaneKind::Other | LaneKind::Controller | LaneKind::Courier => {
+                Footprint::EVERYTHING
+            }
+            LaneKind::Registry => Footprint::REGISTRY,
+            LaneKind::Listener => Footprint::FEEDS,
+            LaneKind::Worker => Footprint::TAKES,
+            LaneKind::Receiver => Footprint::RECEIVES,
+            LaneKind::Actor | LaneKind::Operation => Footprint::NONE,
+        });
+        footprint.add(footprint_of_wait(slot.waits_for));
+        footprint
     }
 
     pub(crate) fn now_ns(&self) -> u64 {
@@ -146,23 +206,28 @@ impl Core {
         owner: Owner,
         future: LocalBoxFuture<'static, ()>,
     ) -> JobKey {
-        let mut lanes = self.lanes.borrow_mut();
-        let lane = lanes.find(kind, name);
-        let mut slots = self.slots.borrow_mut();
-        let slot = slots.insert(owner, lane);
-        lanes.occupy(lane, slot);
+        let (slot, lane, generation) = {
+            let mut lanes = self.lanes.borrow_mut();
+            let lane = lanes.find(kind, name);
+            let mut slots = self.slots.borrow_mut();
+            let slot = slots.insert(owner, lane);
+            lanes.occupy(lane, slot);
+            (slot, lane, slots.get(slot).generation)
+        };
         let mut futures = self.futures.borrow_mut();
         if futures.len() <= slot as usize {
             futures.resize_with(slot as usize + 1, || None);
         }
         futures[slot as usize] = Some(future);
-        slots.make_ready(slot);
-        JobKey(u64::from(slots.get(slot).generation) << 32 | u64::from(slot))
+        self.chooser.borrow_mut().spawned(lane);
+        self.make_ready(slot);
+        JobKey(u64::from(generation) << 32 | u64::from(slot))
     }
 
     /// Frees the slot and drops its future, in this order: the future's drop may wake, spawn or abort others.
     fn end(&self, slot: u32) {
         let lane = self.slots.borrow().get(slot).lane;
+        self.unready(slot);
         self.slots.borrow_mut().remove(slot);
         self.lanes.borrow_mut().vacate(lane);
         let future = self.futures.borrow_mut()[slot as usize].take();
@@ -182,7 +247,10 @@ impl Core {
                     Some(deadline) if deadline > limits.time_ns_max || deadline == u64::MAX => {
                         return End::Limit(format!("virtual time beyond {} ns", limits.time_ns_max));
                     }
-                    Some(deadline) => self.now.set(deadline),
+                    Some(deadline) => {
+                        self.now.set(deadline);
+                        self.chooser.borrow_mut().instant(deadline);
+                    }
                     None if live == 0 => return End::Done,
                     None => return End::Deadlock(self.stuck(|_| true)),
                 }
@@ -204,22 +272,38 @@ impl Core {
             self.turn.set(self.turn.get() + 1);
             turns_at_instant += 1;
             match self.pick(ready) {
-                Some(CLOCK) => self.clock_turn(),
-                Some(slot) => self.poll(slot),
-                None => {} // the tape named a future that cannot run now
+                Pick::Slot(slot) => self.turn_of(slot),
+                Pick::Vain => {} // the tape named a future that cannot run now
+                Pick::GiveUp => return End::Limit("the search gave the run up".to_owned()),
             }
         }
     }
 
+    fn turn_of(&self, slot: u32) {
+        let lane = self.slots.borrow().get(slot).lane;
+        self.unready(slot);
+        let footprint = if self.tracks.get() { self.footprint_of(slot) } else { Footprint::NONE };
+        self.chooser.borrow_mut().begins(lane, footprint);
+        if slot == CLOCK {
+            self.clock_turn();
+        } else {
+            self.poll(slot);
+        }
+        self.chooser.borrow_mut().ended();
+    }
+
     /// Which future runs next.
-    fn pick(&self, ready: u32) -> Option<u32> {
+    fn pick(&self, ready: u32) -> Pick {
         let slots = self.slots.borrow();
         let oldest = slots.oldest();
+        let mut chooser = self.chooser.borrow_mut();
+        if chooser.is_guided() {
+            return self.guided(&slots, &mut chooser);
+        }
         if ready == 1 {
-            return Some(oldest);
+            return Pick::Slot(oldest);
         }
         let lanes = self.lanes.borrow();
-        let mut chooser = self.chooser.borrow_mut();
         let slot = match chooser.schedule(ready, lanes.count()) {
             Named::Oldest => oldest,
             Named::Place(place) => slots.at_place(place),
@@ -227,19 +311,33 @@ impl Core {
                 Some(slot) => slot,
                 None => {
                     chooser.named_in_vain(lanes.count());
-                    return None;
+                    return Pick::Vain;
                 }
             },
         };
         let lane = if slot == oldest { 0 } else { slots.get(slot).lane };
         chooser.scheduled(lane, lanes.count());
-        Some(slot)
+        Pick::Slot(slot)
+    }
+
+    /// Which future a search wants to run.
+    fn guided(&self, slots: &Slots, chooser: &mut Chooser) -> Pick {
+        let mut ready = self.by_age.borrow_mut();
+        ready.clear();
+        ready.extend(slots.by_age().map(|slot| slots.get(slot).lane));
+        let Some(lane) = chooser.guided(&ready) else { return Pick::GiveUp };
+        let lanes = self.lanes.borrow();
+        let slot =
+            lanes.slot(lane).filter(|&slot| slots.is_ready(slot)).expect("a search picks what is ready");
+        if ready.len() > 1 {
+            chooser.scheduled(if slot == slots.oldest() { 0 } else { lane }, lanes.count());
+        }
+        Pick::Slot(slot)
     }
 
     fn poll(&self, slot: u32) {
         let generation = {
             let mut slots = self.slots.borrow_mut();
-            slots.unready(slot);
             let entry = slots.get_mut(slot);
             entry.turns += 1;
             self.waits_for.set(entry.waits_for);
@@ -271,7 +369,7 @@ impl Core {
         let mut first = true;
         loop {
             let Some(due) = self.timers.borrow_mut().pop_due(now) else { break };
-            if first || self.chooser.borrow_mut().choose(Site::TimerTie, 2) == 0 {
+            if first || self.fires_at_once() {
                 self.fire(due);
             } else {
                 self.held.borrow_mut().push(due);
@@ -282,14 +380,13 @@ impl Core {
     }
 
     fn clock_turn(&self) {
-        self.slots.borrow_mut().unready(CLOCK);
         let held = self.held.take();
         let mut first = true;
         for due in held {
             if !self.timers.borrow().is_set(due) {
                 continue; // dropped meanwhile
             }
-            if first || self.chooser.borrow_mut().choose(Site::TimerTie, 2) == 0 {
+            if first || self.fires_at_once() {
                 self.fire(due);
             } else {
                 self.held.borrow_mut().push(due);
@@ -299,10 +396,20 @@ impl Core {
         self.hold_clock();
     }
 
+    /// Whether the next of several timers that are due fires at once.
+    fn fires_at_once(&self) -> bool {
+        self.choose(Site::TimerTie, 2) == 0
+    }
+
+    fn choose(&self, site: Site, arity: u32) -> u32 {
+        let ready = self.slots.borrow().ready_count();
+        self.chooser.borrow_mut().choose(site, arity, ready)
+    }
+
     /// While timers are held back the clock is one of those that can run.
     fn hold_clock(&self) {
         if !self.held.borrow().is_empty() {
-            self.slots.borrow_mut().make_ready(CLOCK);
+            self.make_ready(CLOCK);
         }
     }
 
@@ -351,6 +458,9 @@ impl Runtime for Core {
     fn set_timer(&self, deadline: Nanos) -> TimerKey {
         let running = self.running.get();
         let owner = if running == NONE { Owner::Outside } else { self.slots.borrow().get(running).owner };
+        if self.tracks.get() {
+            self.note(Footprint::sets_timer(deadline.0));
+        }
         self.timers.borrow_mut().insert(deadline.0, owner)
     }
 
@@ -381,17 +491,20 @@ impl Runtime for Core {
         let (generation, slot) = ((job.0 >> 32) as u32, job.0 as u32);
         if self.slots.borrow().is_live(slot, generation) {
             assert_ne!(self.running.get(), slot, "a future cannot abort itself");
+            if self.tracks.get() {
+                let lane = self.slots.borrow().get(slot).lane;
+                self.note(Footprint::of_lane(self.lanes.borrow().get(lane).first));
+            }
             self.end(slot);
         }
     }
 
     fn draw(&self, high: u64) -> u64 {
-        let mut chooser = self.chooser.borrow_mut();
         match u32::try_from(high) {
-            Ok(high) if high < u32::MAX => u64::from(chooser.choose(Site::Jitter, high + 1)),
+            Ok(high) if high < u32::MAX => u64::from(self.choose(Site::Jitter, high + 1)),
             // Wider ranges are drawn in 2^32 - 1 equal steps that include both ends.
             _ => {
-                let step = chooser.choose(Site::Jitter, u32::MAX);
+                let step = self.choose(Site::Jitter, u32::MAX);
                 let scaled = u128::from(high) * u128::from(step) / u128::from(u32::MAX - 1);
                 u64::try_from(scaled).expect("a fraction of a u64")
             }
@@ -399,11 +512,11 @@ impl Runtime for Core {
     }
 
     fn preempt(&self, point: PreemptPoint) -> bool {
-        self.chooser.borrow_mut().choose(point.into(), 2) == 1
+        self.choose(point.into(), 2) == 1
     }
 
     fn delivery(&self) -> Delivery {
-        match self.chooser.borrow_mut().choose(Site::Delivery, self.deliveries.get()) {
+        match self.choose(Site::Delivery, self.deliveries.get()) {
             0 => Delivery::AtOnce,
             1 => Delivery::Late,
             _ => Delivery::Twice,
@@ -419,5 +532,44 @@ impl Runtime for Core {
 
     fn waits_for(&self, what: WaitsFor) {
         self.waits_for.set(what);
+        if self.tracks.get() {
+            self.note(footprint_of_wait(what));
+        }
     }
+
+    fn touches(&self, what: Shared<'_>) {
+        if !self.tracks.get() {
+            return;
+        }
+        self.note(match what {
+            Shared::Bus => Footprint::PUBLISHES,
+            Shared::DeafBus => Footprint::PUBLISHES_UNHEARD,
+            Shared::Told => Footprint::RECEIVES,
+            Shared::Registry => Footprint::REGISTRY,
+            Shared::Permits => Footprint::PERMITS,
+            Shared::Task(name) => match self.lanes.borrow().first(LaneKind::Actor, name) {
+                Some(lane) => Footprint::of_lane(lane),
+                None => Footprint::NONE, // nothing of this name was ever spawned
+            },
+            Shared::Everything => Footprint::EVERYTHING,
+        });
+    }
+}
+
+/// What waiting for something touches.
+fn footprint_of_wait(what: WaitsFor) -> Footprint {
+    match what {
+        WaitsFor::Permit => Footprint::PERMITS,
+        WaitsFor::Bus => Footprint::RECEIVES,
+        _ => Footprint::NONE,
+    }
+}
+
+/// What comes of picking.
+enum Pick {
+    Slot(u32),
+    /// The future that a tape names cannot run now.
+    Vain,
+    /// A search does not want to go on.
+    GiveUp,
 }

@@ -64,6 +64,8 @@ pub(super) struct Lane {
     pub(super) slot: u32,
     /// The lane for a second live future of the same role and name.
     twin: u32,
+    /// The first lane of this role and name.
+    pub(super) first: u32,
 }
 
 /// All lanes of a world, numbered from 1.
@@ -99,14 +101,15 @@ impl Lanes {
     /// The lane for a new future of this role and name: the first that is free.
     pub(super) fn find(&mut self, kind: LaneKind, name: &Arc<str>) -> u32 {
         let Some(&number) = self.numbers.get(&(kind, Arc::clone(name))) else {
-            let number = self.push(kind, name);
+            let number = self.push(kind, name, None);
             self.numbers.insert((kind, Arc::clone(name)), number);
             return number;
         };
         let mut number = number;
         while self.get(number).slot != NONE {
             if self.get(number).twin == NONE {
-                let twin = self.push(kind, name);
+                let first = self.get(number).first;
+                let twin = self.push(kind, name, Some(first));
                 self.lanes[number as usize - 1].twin = twin;
             }
             number = self.get(number).twin;
@@ -114,8 +117,14 @@ impl Lanes {
         number
     }
 
-    fn push(&mut self, kind: LaneKind, name: &Arc<str>) -> u32 {
-        self.lanes.push(Lane { kind, name: Arc::clone(name), slot: NONE, twin: NONE });
+    /// The first lane of this role and name, if there is one.
+    pub(super) fn first(&self, kind: LaneKind, name: &str) -> Option<u32> {
+        self.numbers.get(&(kind, Arc::from(name))).copied()
+    }
+
+    fn push(&mut self, kind: LaneKind, name: &Arc<str>, first: Option<u32>) -> u32 {
+        let first = first.unwrap_or(self.count() + 1);
+        self.lanes.push(Lane { kind, name: Arc::clone(name), slot: NONE, twin: NONE, first });
         self.count()
     }
 

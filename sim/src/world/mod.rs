@@ -20,6 +20,7 @@ pub(crate) use slots::Owner;
 
 use self::core::Core;
 use crate::choice::{Misfit, Source, Tape};
+use crate::schedule::Profile;
 
 /// When a world is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +140,8 @@ pub struct Finished {
     pub turns: u64,
     /// Virtual time at the end, in nanoseconds.
     pub time_ns: u64,
+    /// What [`crate::schedule::Strategy::Count`] counted.
+    pub profile: Option<Profile>,
 }
 
 impl World<'_> {
@@ -158,10 +161,10 @@ impl World<'_> {
         let stray_wake = waker::take_stray(core.engine);
         last(&end);
         let (turns, time_ns) = (core.turn(), core.now_ns());
-        let (tape, misfit) = core.take_chooser().finish();
+        let (tape, misfit, profile) = core.take_chooser().finish();
         core.clear();
         drop(entered);
-        Finished { end, tape, misfit, stray_wake, turns, time_ns }
+        Finished { end, tape, misfit, stray_wake, turns, time_ns, profile }
     }
 }
 

@@ -107,7 +107,7 @@ impl Slots {
 
     /// Gives a slot back; wakers of its future have no effect from now on.
     pub(super) fn remove(&mut self, index: u32) {
-        self.unready(index);
+        debug_assert!(!self.is_ready(index), "who leaves is not ready any more");
         let slot = &mut self.slots[index as usize];
         debug_assert!(slot.state != State::Free, "a future ends once");
         slot.state = State::Free;
@@ -166,12 +166,12 @@ impl Slots {
         self.ready[place as usize]
     }
 
-    /// Makes a future ready, as the newest; nothing if it is ready already.
-    pub(super) fn make_ready(&mut self, index: u32) {
+    /// Makes a future ready, as the newest; nothing, and false, if it is ready already.
+    pub(super) fn make_ready(&mut self, index: u32) -> bool {
         let newest = self.newest;
         let slot = &mut self.slots[index as usize];
         if slot.state != State::Idle {
-            return;
+            return false;
         }
         slot.state = State::Ready;
         slot.place = self.ready.len() as u32;
@@ -183,13 +183,14 @@ impl Slots {
             NONE => self.oldest = index,
             _ => self.slots[newest as usize].newer = index,
         }
+        true
     }
 
-    /// Takes a future off the ready ones, if it is among them.
-    pub(super) fn unready(&mut self, index: u32) {
+    /// Takes a future off the ready ones; false if it is not among them.
+    pub(super) fn unready(&mut self, index: u32) -> bool {
         let slot = &mut self.slots[index as usize];
         if slot.state != State::Ready {
-            return;
+            return false;
         }
         slot.state = State::Idle;
         let (older, newer, place) = (slot.older, slot.newer, slot.place);
@@ -205,6 +206,13 @@ impl Slots {
         if let Some(&moved) = self.ready.get(place as usize) {
             self.slots[moved as usize].place = place;
         }
+        true
+    }
+
+    /// The ready futures, the oldest first.
+    pub(super) fn by_age(&self) -> impl Iterator<Item = u32> {
+        let next = |index: u32| (index != NONE).then_some(index);
+        std::iter::successors(next(self.oldest), move |&index| next(self.slots[index as usize].newer))
     }
 
     /// The clock alone is left, idle. Slots are handed out again from the lowest.
@@ -230,13 +238,7 @@ mod tests {
     }
 
     fn by_age(slots: &Slots) -> Vec<u32> {
-        let mut ages = Vec::new();
-        let mut index = slots.oldest();
-        while index != NONE {
-            ages.push(index);
-            index = slots.get(index).newer;
-        }
-        ages
+        slots.by_age().collect()
     }
 
     #[test]
@@ -264,6 +266,7 @@ mod tests {
     fn a_slot_taken_again_has_another_generation() {
         let mut slots = three_ready();
         let generation = slots.get(2).generation;
+        slots.unready(2);
         slots.remove(2);
         assert!(!slots.is_live(2, generation));
         assert_eq!(slots.insert(Owner::Run, 9), 2);

@@ -1,0 +1,181 @@
+//! Footprints: what a step had to do with, so that it can be told whether the order of two steps matters.
+//!
+//! A footprint is a set of *classes* and the set of classes that these conflict with. Publishing is one class and
+//! receiving another, so that they conflict with each other and not with themselves; waking a future conflicts with a
+//! step of that future and not with waking it again. Numbers of lanes and deadlines share a limited number of classes,
+//! so two footprints may seem to conflict that do not, and never the other way round.
+
+/// What a step had to do with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Footprint {
+    does: u128,
+    against: u128,
+}
+
+const EVERYTHING: u32 = 0;
+const PUBLISH: u32 = 1;
+const PUBLISH_UNHEARD: u32 = 2;
+const RECEIVE: u32 = 3;
+const REGISTRY: u32 = 4;
+const PERMITS: u32 = 5;
+const FEED: u32 = 6;
+const TAKE: u32 = 7;
+/// Where the classes of lanes that make a step begin, those of lanes that are woken, and those of deadlines.
+const STEP: u32 = 8;
+const WAKE: u32 = STEP + LANES;
+const DEADLINE: u32 = WAKE + LANES;
+const LANES: u32 = 40;
+const DEADLINES: u32 = 128 - DEADLINE;
+
+impl Footprint {
+    /// A step that has to do with nothing.
+    pub const NONE: Self = Self { does: 0, against: 0 };
+
+    /// A step that may have to do with anything.
+    pub const EVERYTHING: Self = Self { does: 1 << EVERYTHING, against: u128::MAX };
+
+    const fn class(class: u32, against: u128) -> Self {
+        Self { does: 1 << class, against: against | 1 << EVERYTHING }
+    }
+
+    /// Publishes while somebody listens.
+    pub const PUBLISHES: Self = Self::class(PUBLISH, 1 << PUBLISH | 1 << PUBLISH_UNHEARD | 1 << RECEIVE);
+    /// Publishes while nobody listens.
+    pub const PUBLISHES_UNHEARD: Self = Self::class(PUBLISH_UNHEARD, 1 << PUBLISH | 1 << RECEIVE);
+    /// Reads what was published.
+    pub const RECEIVES: Self = Self::class(RECEIVE, 1 << PUBLISH | 1 << PUBLISH_UNHEARD);
+    /// Reads or changes the registry or its inbox.
+    pub const REGISTRY: Self = Self::class(REGISTRY, 1 << REGISTRY);
+    /// Takes, gives back or waits for a permit.
+    pub const PERMITS: Self = Self::class(PERMITS, 1 << PERMITS);
+    /// Hands events on to the subscribers.
+    pub const FEEDS: Self = Self::class(FEED, 1 << FEED | 1 << TAKE);
+    /// Takes from one subscriber's queue.
+    pub const TAKES: Self = Self::class(TAKE, 1 << FEED);
+
+    /// A step of the future on `lane`, or of another incarnation of it.
+    #[must_use]
+    pub fn of_lane(lane: u32) -> Self {
+        let lane = lane % LANES;
+        Self::class(STEP + lane, 1 << (STEP + lane) | 1 << (WAKE + lane))
+    }
+
+    /// Wakes the future on `lane`.
+    #[must_use]
+    pub fn wakes(lane: u32) -> Self {
+        let lane = lane % LANES;
+        Self::class(WAKE + lane, 1 << (STEP + lane))
+    }
+
+    /// Sets a timer: timers of one instant fire in the order in which they were set.
+    #[must_use]
+    pub fn sets_timer(deadline_ns: u64) -> Self {
+        let spread = deadline_ns.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let class = DEADLINE + (spread % u64::from(DEADLINES)) as u32;
+        Self::class(class, 1 << class)
+    }
+
+    /// Both together.
+    pub fn add(&mut self, other: Self) {
+        self.does |= other.does;
+        self.against |= other.against;
+    }
+
+    /// Whether the order of the two steps may matter.
+    #[must_use]
+    pub fn conflicts(self, other: Self) -> bool {
+        self.does & other.against != 0
+    }
+
+    /// The numbers of the classes that it has.
+    pub(super) fn classes(self) -> impl Iterator<Item = u32> {
+        bits(self.does)
+    }
+
+    /// The numbers of the classes that it conflicts with.
+    pub(super) fn opposed(self) -> impl Iterator<Item = u32> {
+        bits(self.against)
+    }
+
+    /// The numbers of the classes that it has and `other` conflicts with.
+    pub(super) fn classes_opposed_by(self, other: Self) -> impl Iterator<Item = u32> {
+        bits(self.does & other.against)
+    }
+
+    /// Without the conflicts that come from publishing alone: all that tells those steps apart is the order of events
+    /// of different futures.
+    pub(super) fn without_order_of_events(mut self) -> Self {
+        self.against &= !(1 << PUBLISH | 1 << PUBLISH_UNHEARD) | u128::from(self.receives()) << PUBLISH;
+        self
+    }
+
+    fn receives(self) -> bool {
+        self.does >> RECEIVE & 1 == 1
+    }
+}
+
+fn bits(mut set: u128) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (set != 0).then(|| set.trailing_zeros())?;
+        set &= set - 1;
+        Some(bit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Footprint> {
+        let mut all = vec![
+            Footprint::EVERYTHING,
+            Footprint::PUBLISHES,
+            Footprint::PUBLISHES_UNHEARD,
+            Footprint::RECEIVES,
+            Footprint::REGISTRY,
+            Footprint::PERMITS,
+            Footprint::FEEDS,
+            Footprint::TAKES,
+        ];
+        all.extend((1..4).flat_map(|lane| [Footprint::of_lane(lane), Footprint::wakes(lane)]));
+        all.extend((1..4).map(Footprint::sets_timer));
+        all
+    }
+
+    #[test]
+    fn a_conflict_is_one_from_both_sides_and_everything_conflicts_with_all() {
+        for one in all() {
+            assert!(one.conflicts(Footprint::EVERYTHING));
+            for other in all() {
+                assert_eq!(one.conflicts(other), other.conflicts(one), "{one:?} {other:?}");
+            }
+        }
+        assert!(!Footprint::NONE.conflicts(Footprint::PUBLISHES));
+    }
+
+    #[test]
+    fn what_may_change_places_does() {
+        let pairs = [
+            (Footprint::wakes(3), Footprint::wakes(3)),
+            (Footprint::RECEIVES, Footprint::RECEIVES),
+            (Footprint::PUBLISHES_UNHEARD, Footprint::PUBLISHES_UNHEARD),
+            (Footprint::TAKES, Footprint::TAKES),
+            (Footprint::of_lane(1), Footprint::of_lane(2)),
+            (Footprint::sets_timer(5), Footprint::sets_timer(6)),
+        ];
+        for (one, other) in pairs {
+            assert!(!one.conflicts(other), "{one:?} {other:?}");
+        }
+        let pairs = [
+            (Footprint::wakes(3), Footprint::of_lane(3)),
+            (Footprint::of_lane(3), Footprint::of_lane(3)),
+            (Footprint::PUBLISHES, Footprint::PUBLISHES),
+            (Footprint::PUBLISHES_UNHEARD, Footprint::RECEIVES),
+            (Footprint::FEEDS, Footprint::TAKES),
+            (Footprint::sets_timer(5), Footprint::sets_timer(5)),
+        ];
+        for (one, other) in pairs {
+            assert!(one.conflicts(other), "{one:?} {other:?}");
+        }
+    }
+}

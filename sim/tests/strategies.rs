@@ -1,0 +1,193 @@
+//! What the strategies promise, held against small programs on the engine itself.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use simvisor::runtime::{PreemptPoint, Shared, yield_now};
+use simvisor_sim::choice::Source;
+use simvisor_sim::rng::{Numbers, Stream};
+use simvisor_sim::schedule::{MIX, Pct, Strategy, StrategyKind};
+use simvisor_sim::search::{profiled, seeded};
+use simvisor_sim::world::{Engine, Finished, Handle, LaneKind, Limits};
+
+/// Who made a step, in order.
+type Steps = Rc<RefCell<Vec<usize>>>;
+
+/// A world in which lane `i` makes `steps[i]` steps; gives the order in which they were made.
+fn order(engine: &mut Engine, source: Source, steps: &[usize]) -> (Vec<usize>, Finished) {
+    let made = Steps::default();
+    let world = engine.world(source);
+    for (lane, &steps) in steps.iter().enumerate() {
+        let made = Rc::clone(&made);
+        world.handle().spawn(LaneKind::Operation, &Arc::from(format!("{lane}")), async move {
+            for step in 0..steps {
+                if step > 0 {
+                    yield_now().await;
+                }
+                made.borrow_mut().push(lane);
+            }
+        });
+    }
+    let finished = world.run(&Limits::default(), |_| ());
+    (made.take(), finished)
+}
+
+fn drawn(engine: &mut Engine, kind: StrategyKind, seed: u64, steps: &[usize]) -> Vec<usize> {
+    let source = profiled(seeded(seed, kind), |count| order(engine, count, steps).1.profile);
+    order(engine, source, steps).0
+}
+
+#[test]
+fn a_uniform_walk_has_every_interleaving_equally_often() {
+    let mut engine = Engine::new();
+    let mut seen: BTreeMap<Vec<usize>, u32> = BTreeMap::new();
+    for seed in 0..20_000 {
+        *seen.entry(drawn(&mut engine, StrategyKind::Urw, seed, &[3, 3])).or_default() += 1;
+    }
+    assert_eq!(seen.len(), 20, "all interleavings of 3 and 3 steps");
+    assert!(seen.values().all(|count| (850..1_150).contains(count)), "{seen:?}");
+}
+
+#[test]
+fn one_step_after_twenty_five_is_found_by_a_uniform_walk_and_not_by_a_random_one() {
+    let mut engine = Engine::new();
+    let mut last = |kind, seeds| {
+        (0..seeds).filter(|&seed| drawn(&mut engine, kind, seed, &[1, 25]).last() == Some(&0)).count()
+    };
+    let found = last(StrategyKind::Urw, 2_600);
+    assert!((60..150).contains(&found), "one in 26 of 2600, and not {found}");
+    let orderly_or_lucky = last(StrategyKind::Random, 10_000);
+    assert_eq!(orderly_or_lucky, 0);
+}
+
+/// A place where another lane could run.
+async fn step(world: &Handle) {
+    if world.rt().preempt(PreemptPoint::AfterBody) {
+        yield_now().await;
+    }
+}
+
+/// Two lanes of `steps` steps each. The first writes twice somewhere within and the second reads once; says whether
+/// the read came between the writes, a bug of depth 2.
+fn reads_between(engine: &mut Engine, source: Source, steps: usize) -> (bool, Finished) {
+    let value = Rc::new(RefCell::new(0));
+    let bad = Rc::new(RefCell::new(false));
+    let world = engine.world(source);
+    let handle = world.handle();
+    handle.reserve_lane(LaneKind::Actor, &Arc::from("x"));
+    for reads in [false, true] {
+        let (world, value, bad) = (world.handle(), Rc::clone(&value), Rc::clone(&bad));
+        handle.spawn(LaneKind::Operation, &Arc::from(format!("{reads}")), async move {
+            for number in 0..steps {
+                step(&world).await;
+                if number == steps / 2 || (number == steps / 2 + 1 && !reads) {
+                    world.rt().touches(Shared::Task("x"));
+                    match reads {
+                        true => *bad.borrow_mut() = *value.borrow() == 1,
+                        false => *value.borrow_mut() += 1,
+                    }
+                }
+            }
+        });
+    }
+    let finished = world.run(&Limits::default(), |_| ());
+    (bad.take(), finished)
+}
+
+#[test]
+fn priorities_that_fall_keep_their_promise() {
+    const STEPS: usize = 10;
+    let mut engine = Engine::new();
+    let mut found = [0; 2];
+    for seed in 0..4_000 {
+        for (depth, found) in [1, 2].into_iter().zip(&mut found) {
+            let mut numbers = Numbers::new(seed, Stream::Schedule);
+            let pct = Strategy::Pct(Box::new(Pct::with_depth(depth, &mut numbers)));
+            let source = profiled(Source::Drawn(pct, numbers), |count| {
+                reads_between(&mut engine, count, STEPS).1.profile
+            });
+            *found += u32::from(reads_between(&mut engine, source, STEPS).0);
+        }
+    }
+    // 2 lanes and at most 2 * 10 + 1 steps: at least one run in 42 for depth 2.
+    assert_eq!(found[0], 0, "a bug of depth 2 is none of depth 1");
+    assert!(found[1] >= 4_000 / 42, "{found:?}");
+}
+
+#[test]
+fn every_strategy_that_interrupts_finds_a_read_between_two_writes() {
+    let mut engine = Engine::new();
+    for kind in [
+        StrategyKind::Random,
+        StrategyKind::Pct,
+        StrategyKind::Pos,
+        StrategyKind::Urw,
+        StrategyKind::Surw,
+        StrategyKind::Mix,
+    ] {
+        let found = (0..2_000)
+            .filter(|&seed| {
+                let source =
+                    profiled(seeded(seed, kind), |count| reads_between(&mut engine, count, 5).1.profile);
+                reads_between(&mut engine, source, 5).0
+            })
+            .count();
+        assert!(found > 20, "{kind:?}: {found} of 2000");
+    }
+    assert!(!reads_between(&mut engine, seeded(0, StrategyKind::Fifo), 5).0);
+}
+
+#[test]
+fn partial_order_sampling_draws_anew_where_steps_race_and_nowhere_else() {
+    // A lane of 2 steps against one of 12. Where their steps do not race, a second step of low priority stays behind
+    // all others once in about 13 times; where they do, it would have to be drawn low 12 times in a row.
+    let runs = |shared: bool| {
+        let mut engine = Engine::new();
+        let mut late = 0;
+        for seed in 0..4_000 {
+            let made = Steps::default();
+            let world = engine.world(seeded(seed, StrategyKind::Pos));
+            world.handle().reserve_lane(LaneKind::Actor, &Arc::from("x"));
+            for (lane, steps) in [(0, 2), (1, 12)] {
+                let (made, world, here) = (Rc::clone(&made), world.handle(), world.handle());
+                here.spawn(LaneKind::Operation, &Arc::from(format!("{lane}")), async move {
+                    for _ in 0..steps {
+                        if shared {
+                            world.rt().touches(Shared::Task("x"));
+                        }
+                        made.borrow_mut().push(lane);
+                        yield_now().await;
+                    }
+                });
+            }
+            let _ = world.run(&Limits::default(), |_| ());
+            late += u32::from(made.borrow().first() == Some(&0) && made.borrow().last() == Some(&0));
+        }
+        late
+    };
+    let (racing, apart) = (runs(true), runs(false));
+    assert!(apart > 80 && racing < 8, "last in {racing} runs where steps race, in {apart} where they do not");
+}
+
+#[test]
+fn the_mix_has_its_shares() {
+    assert_eq!(MIX.iter().map(|(_, share)| share).sum::<u32>(), 100);
+    let mut seen = [0_u32; 5];
+    for seed in 0..10_000 {
+        let Source::Drawn(strategy, _) = seeded(seed, StrategyKind::Mix) else { panic!("seeds are drawn") };
+        let place = match strategy {
+            Strategy::Pct(_) => 0,
+            Strategy::Pos(_) => 1,
+            Strategy::Urw(_) => 2,
+            Strategy::Surw(_) => 3,
+            Strategy::Random(_) => 4,
+            Strategy::Fifo | Strategy::Count(_) => panic!("no part of the mix"),
+        };
+        seen[place] += 1;
+    }
+    for (seen, (kind, share)) in seen.into_iter().zip(MIX) {
+        assert!(seen.abs_diff(100 * share) < 150, "{kind:?}: {seen} of 10000 and not {share} in 100");
+    }
+}
