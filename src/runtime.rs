@@ -184,6 +184,8 @@ pub enum Shared<'a> {
     Told,
     /// The registry or its inbox.
     Registry,
+    /// The controller's slots or its inbox.
+    Slots,
     /// The permits for attempts.
     Permits,
     /// The cancellation of the task of this name.

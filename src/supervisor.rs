@@ -376,6 +376,7 @@ impl Inner {
     /// As [`Inner::remove`], unless the name belongs to another incarnation by now (\[G5\]).
     #[cfg(feature = "controller")]
     pub(crate) fn remove_incarnation(&self, name: &str, incarnation: Incarnation) {
+        self.hub.rt.touches(Shared::Registry);
         let holds = self.registry.borrow().holds(name, incarnation);
         if holds {
             self.remove(name, None);
@@ -445,7 +446,7 @@ impl Inner {
         self.publish(Event::unstamped(EventKind::TaskRemoved).with_task(Arc::clone(name)));
         #[cfg(feature = "controller")]
         if let Some(controller) = &self.controller {
-            controller.removed(name, entry.incarnation);
+            controller.removed(&*self.hub.rt, name, entry.incarnation);
         }
         entry.removed.raise();
     }

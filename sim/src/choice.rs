@@ -159,6 +159,9 @@ pub enum Source {
     Guided(Arc<Mutex<dyn Guide>>),
 }
 
+/// The lane of the virtual clock.
+pub const CLOCK_LANE: u32 = 1;
+
 /// Decides every choice of a run, knowing what could run and what each step touched.
 pub trait Guide: std::fmt::Debug + Send {
     /// Which of the ready lanes, the oldest first, runs; `None` gives the run up. Also asked where only one is ready.
@@ -166,6 +169,9 @@ pub trait Guide: std::fmt::Debug + Send {
 
     /// How another choice comes out, where this many lanes are ready besides the running one.
     fn decides(&mut self, site: Site, arity: u32, ready: u32) -> u32;
+
+    /// `lane` has become ready.
+    fn readied(&mut self, lane: u32);
 
     /// The step of `lane` has ended and has touched this.
     fn ended(&mut self, lane: u32, footprint: Footprint);
@@ -240,8 +246,10 @@ impl Chooser {
 
     /// A lane has become ready.
     pub(crate) fn readied(&mut self, lane: u32) {
-        if let Source::Drawn(strategy, numbers) = &mut self.source {
-            strategy.readied(lane, numbers);
+        match &mut self.source {
+            Source::Drawn(strategy, numbers) => strategy.readied(lane, numbers),
+            Source::Replayed(..) => {}
+            Source::Guided(guide) => lock(guide).readied(lane),
         }
     }
 

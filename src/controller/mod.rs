@@ -44,7 +44,7 @@ use self::slot::{Effect, Input, Rejection, Slot};
 use crate::error::RuntimeError;
 use crate::event::{Event, EventKind};
 use crate::registry::Incarnation;
-use crate::runtime::{PreemptPoint, Shared, WaitsFor};
+use crate::runtime::{PreemptPoint, Runtime, Shared, WaitsFor};
 use crate::supervisor::{Inner, Supervisor, SupervisorBuilder};
 use crate::sync::{Inbox, Latch, Permit, Semaphore};
 use crate::task::TaskSpec;
@@ -218,7 +218,8 @@ impl Controller {
     }
 
     /// An incarnation was removed. The loop hears of it if a slot started it.
-    pub(crate) fn removed(&self, name: &Arc<str>, incarnation: Incarnation) {
+    pub(crate) fn removed(&self, rt: &dyn Runtime, name: &Arc<str>, incarnation: Incarnation) {
+        rt.touches(Shared::Slots);
         let slots = self.slots.borrow();
         if slots.get(name).is_some_and(|slot| slot.incarnation() == Some(incarnation)) {
             self.inbox.send(Message::Removed(Arc::clone(name), incarnation));
@@ -257,6 +258,7 @@ impl Supervisor {
             if closed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(ControllerError::Closed));
             }
+            rt.touches(Shared::Slots);
             room.as_mut().poll(cx).map(Ok)
         })
         .await?;
@@ -303,7 +305,7 @@ impl Drop for Submitting<'_> {
 impl Inner {
     /// The controller, if it accepts submissions.
     fn open_controller(&self) -> Result<&Controller, ControllerError> {
-        self.hub.rt.touches(Shared::Everything);
+        self.hub.rt.touches(Shared::Slots);
         let controller = self.controller.as_ref().ok_or(ControllerError::NotConfigured)?;
         if self.phase.get().accepts_adds() { Ok(controller) } else { Err(ControllerError::Closed) }
     }

@@ -1,7 +1,8 @@
-//! The command line: `sweep`, `run`, `replay`, `rules`. One file each; what they share is beside them.
+//! The command line: `sweep`, `explore`, `run`, `replay`, `rules`. One file each; what they share is beside them.
 
 mod args;
 mod exit;
+mod explore;
 mod file;
 mod guard;
 mod page;
@@ -39,6 +40,7 @@ Exit codes:
 Examples:
   simvisor sweep                              10000 seeds on all cores
   simvisor sweep --seeds 1000000 --format json
+  simvisor explore small.toml                 every schedule of a small world
   simvisor run --seed 0x2a                    one seed, event by event
   simvisor run scenario.toml --save it.json   a scenario of your own, kept as a case
   simvisor replay simvisor-cases/A1-0x2a.json the same run again";
@@ -47,6 +49,8 @@ Examples:
 enum Command {
     /// Run many seeds on all cores and write a case file for each that breaks a rule.
     Sweep(sweep::Sweep),
+    /// Run every schedule of a small scenario.
+    Explore(explore::Explore),
     /// Run one seed or one scenario file and print its events.
     Run(run::Run),
     /// Run a case file again, choice by choice.
@@ -78,6 +82,7 @@ pub(crate) fn main() -> ExitCode {
 fn carry_out(command: &Command, page: &Page) -> Result<Exit, Trouble> {
     match command {
         Command::Sweep(sweep) => sweep.carry_out(page, run_by_cargo()),
+        Command::Explore(explore) => explore.carry_out(page, run_by_cargo()),
         Command::Run(run) => run.carry_out(page),
         Command::Replay(replay) => replay.carry_out(page),
         Command::Rules(rules) => rules.carry_out(page),

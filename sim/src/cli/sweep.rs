@@ -229,7 +229,7 @@ fn tell_failures(report: &SweepReport, started: Started, page: &Page) {
 }
 
 /// One line to copy that runs the case again.
-fn replay_line(case: &Path, started: Started) -> String {
+pub(super) fn replay_line(case: &Path, started: Started) -> String {
     let program = match started {
         Started::ByCargo => "cargo run --release --",
         Started::Directly => "simvisor",

@@ -6,7 +6,7 @@
 //! so two footprints may seem to conflict that do not, and never the other way round.
 
 /// What a step had to do with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Footprint {
     does: u128,
     against: u128,
@@ -20,8 +20,9 @@ const REGISTRY: u32 = 4;
 const PERMITS: u32 = 5;
 const FEED: u32 = 6;
 const TAKE: u32 = 7;
+const SLOTS: u32 = 8;
 /// Where the classes of lanes that make a step begin, those of lanes that are woken, and those of deadlines.
-const STEP: u32 = 8;
+const STEP: u32 = 9;
 const WAKE: u32 = STEP + LANES;
 const DEADLINE: u32 = WAKE + LANES;
 const LANES: u32 = 40;
@@ -46,6 +47,8 @@ impl Footprint {
     pub const RECEIVES: Self = Self::class(RECEIVE, 1 << PUBLISH | 1 << PUBLISH_UNHEARD);
     /// Reads or changes the registry or its inbox.
     pub const REGISTRY: Self = Self::class(REGISTRY, 1 << REGISTRY);
+    /// Reads or changes the controller's slots or its inbox.
+    pub const SLOTS: Self = Self::class(SLOTS, 1 << SLOTS);
     /// Takes, gives back or waits for a permit.
     pub const PERMITS: Self = Self::class(PERMITS, 1 << PERMITS);
     /// Hands events on to the subscribers.

@@ -14,7 +14,7 @@ use super::slots::{CLOCK, NONE, Owner, Slots};
 use super::timers::{Due, Timers};
 use super::waker::{self, WakeName};
 use super::{End, Limits, Stuck};
-use crate::choice::{Chooser, Named, Site, Source};
+use crate::choice::{CLOCK_LANE, Chooser, Named, Site, Source};
 use crate::schedule::Footprint;
 
 /// Wall-clock time at the start of every world: 2000-01-01T00:00:00Z, in seconds since the Unix epoch.
@@ -75,6 +75,7 @@ impl Core {
         self.tracks.set(chooser.wants_footprints());
         *self.chooser.borrow_mut() = chooser;
         let clock = self.lanes.borrow_mut().find(LaneKind::Clock, &Arc::from(""));
+        assert_eq!(clock, CLOCK_LANE, "the clock's lane is the first of every world");
         self.lanes.borrow_mut().occupy(clock, CLOCK);
         self.slots.borrow_mut().get_mut(CLOCK).lane = clock;
     }
@@ -153,14 +154,14 @@ impl Core {
         let lane = lanes.get(slot.lane);
         let mut footprint = Footprint::of_lane(lane.first);
         footprint.add(match lane.kind {
-            LaneKind::Clock | LaneKind::Run | LaneKind::Other | LaneKind::Controller | LaneKind::Courier => {
-                Footprint::EVERYTHING
-            }
+            LaneKind::Run | LaneKind::Other | LaneKind::Courier => Footprint::EVERYTHING,
             LaneKind::Registry => Footprint::REGISTRY,
+            LaneKind::Controller => Footprint::SLOTS,
             LaneKind::Listener => Footprint::FEEDS,
             LaneKind::Worker => Footprint::TAKES,
             LaneKind::Receiver => Footprint::RECEIVES,
-            LaneKind::Actor | LaneKind::Operation => Footprint::NONE,
+            // What the clock wakes says which timers fired.
+            LaneKind::Clock | LaneKind::Actor | LaneKind::Operation => Footprint::NONE,
         });
         footprint.add(footprint_of_wait(slot.waits_for));
         footprint
@@ -546,6 +547,7 @@ impl Runtime for Core {
             Shared::DeafBus => Footprint::PUBLISHES_UNHEARD,
             Shared::Told => Footprint::RECEIVES,
             Shared::Registry => Footprint::REGISTRY,
+            Shared::Slots => Footprint::SLOTS,
             Shared::Permits => Footprint::PERMITS,
             Shared::Task(name) => match self.lanes.borrow().first(LaneKind::Actor, name) {
                 Some(lane) => Footprint::of_lane(lane),
