@@ -5,10 +5,13 @@
 //! choice names a stable identity (a lane), not a place in the ready list, so that what it means does not depend on
 //! earlier choices; naming a lane that cannot run now is a step without effect.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use simvisor::runtime::PreemptPoint;
+
 use crate::rng::Numbers;
 use crate::schedule::{Footprint, Profile, Strategy};
-use simvisor::runtime::PreemptPoint;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::world::LaneKind;
 
 /// Where a choice is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -170,11 +173,22 @@ pub trait Guide: std::fmt::Debug + Send {
     /// How another choice comes out, where this many lanes are ready besides the running one.
     fn decides(&mut self, site: Site, arity: u32, ready: u32) -> u32;
 
+    /// A choice came out as 0 without being asked for, because it is calm.
+    fn is_spared(&mut self, _site: Site) {}
+
+    /// A future of this role and name was spawned on `lane`; `twin` tells those of one role and name apart.
+    fn spawned(&mut self, _lane: u32, _kind: LaneKind, _name: &Arc<str>, _twin: u32) {}
+
     /// `lane` has become ready.
-    fn readied(&mut self, lane: u32);
+    fn readied(&mut self, _lane: u32) {}
 
     /// The step of `lane` has ended and has touched this.
-    fn ended(&mut self, lane: u32, footprint: Footprint);
+    fn ended(&mut self, _lane: u32, _footprint: Footprint) {}
+
+    /// Whether it wants to know what steps touch.
+    fn wants_footprints(&self) -> bool {
+        false
+    }
 }
 
 fn lock(guide: &Mutex<dyn Guide>) -> std::sync::MutexGuard<'_, dyn Guide + 'static> {
@@ -221,7 +235,7 @@ impl Chooser {
         match &self.source {
             Source::Drawn(strategy, _) => strategy.wants_footprints(),
             Source::Replayed(..) => false,
-            Source::Guided(_) => true,
+            Source::Guided(guide) => lock(guide).wants_footprints(),
         }
     }
 
@@ -241,6 +255,13 @@ impl Chooser {
     pub(crate) fn spawned(&mut self, lane: u32) {
         if let Source::Drawn(strategy, _) = &mut self.source {
             strategy.spawned(lane);
+        }
+    }
+
+    /// As [`Guide::spawned`].
+    pub(crate) fn named(&mut self, lane: u32, kind: LaneKind, name: &Arc<str>, twin: u32) {
+        if let Source::Guided(guide) = &self.source {
+            lock(guide).spawned(lane, kind, name, twin);
         }
     }
 
@@ -297,7 +318,11 @@ impl Chooser {
             return 0;
         }
         let value = match &mut self.source {
-            Source::Drawn(..) | Source::Guided(_) if self.calm && site != Site::Jitter => 0,
+            Source::Drawn(..) if self.calm && site != Site::Jitter => 0,
+            Source::Guided(guide) if self.calm && site != Site::Jitter => {
+                lock(guide).is_spared(site);
+                0
+            }
             Source::Drawn(strategy, numbers) => {
                 strategy.decide(numbers, site, arity, ready, &mut self.footprint)
             }

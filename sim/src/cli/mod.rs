@@ -1,4 +1,4 @@
-//! The command line: `sweep`, `explore`, `run`, `replay`, `rules`. One file each; what they share is beside them.
+//! The command line: `sweep`, `explore`, `run`, `replay`, `shrink`, `why`, `rules`. One file each; what they share is beside them.
 
 mod args;
 mod exit;
@@ -9,9 +9,11 @@ mod page;
 mod replay;
 mod rules;
 mod run;
+mod shrink;
 mod summary;
 mod sweep;
 mod viewer;
+mod why;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,7 +45,8 @@ Examples:
   simvisor explore small.toml                 every schedule of a small world
   simvisor run --seed 0x2a                    one seed, event by event
   simvisor run scenario.toml --save it.json   a scenario of your own, kept as a case
-  simvisor replay simvisor-cases/A1-0x2a.json the same run again";
+  simvisor replay simvisor-cases/A1-0x2a.json the same run again
+  simvisor shrink simvisor-cases/A1-0x2a.json the smallest case that shows it";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -55,6 +58,10 @@ enum Command {
     Run(run::Run),
     /// Run a case file again, choice by choice.
     Replay(replay::Replay),
+    /// Find the smallest case that breaks the same rule.
+    Shrink(shrink::Shrink),
+    /// Show from which choice on a case had to break its rule.
+    Why(why::Why),
     /// List the rules that every run is held against.
     Rules(rules::Rules),
 }
@@ -85,6 +92,8 @@ fn carry_out(command: &Command, page: &Page) -> Result<Exit, Trouble> {
         Command::Explore(explore) => explore.carry_out(page, run_by_cargo()),
         Command::Run(run) => run.carry_out(page),
         Command::Replay(replay) => replay.carry_out(page),
+        Command::Shrink(shrink) => shrink.carry_out(page, run_by_cargo()),
+        Command::Why(why) => why.carry_out(page),
         Command::Rules(rules) => rules.carry_out(page),
     }
 }

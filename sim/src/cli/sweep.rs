@@ -1,7 +1,9 @@
 //! `simvisor sweep`: many seeds, what was put to the test, and what broke.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,12 +11,17 @@ use serde_json::{Map, Value, json};
 use simvisor_sim::oracle::RULES;
 use simvisor_sim::report::nanos_text;
 use simvisor_sim::schedule::StrategyKind;
-use simvisor_sim::search::{SeedFailure, SweepOptions, SweepReport, Verdict, sweep};
+use simvisor_sim::search::{
+    CANARY, HANG, NONDETERMINISM, SeedFailure, ShrinkOptions, Shrunk, SweepOptions, SweepReport, Verdict,
+    shrink, sweep,
+};
 
 use super::Started;
 use super::args::{Format, jobs, number, positive, seconds, strategy};
 use super::exit::{Exit, Trouble};
+use super::file;
 use super::page::Page;
+use super::shrink::{self, beside};
 use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
 
 /// Arguments of `simvisor sweep`.
@@ -47,6 +54,9 @@ pub(crate) struct Sweep {
     /// Fail if a rule was put to the test fewer than this many times
     #[arg(long, value_name = "N", value_parser = number, default_value = "0")]
     require_witnesses: u64,
+    /// Leave cases as they were found
+    #[arg(long)]
+    no_shrink: bool,
     /// This seed reports a violation of `canary`: the proof that a violation reaches the report, the case file, the
     /// replay line and the exit code
     #[arg(long, value_name = "SEED", value_parser = number, hide = true)]
@@ -66,9 +76,10 @@ impl Sweep {
         bar.finish_and_clear();
         let report = result.map_err(|error| Trouble::Input(error.to_string()))?;
         let untested = wanting(rules_of(&report), self.require_witnesses);
+        let shrunk = self.shrink(&report)?;
         match self.format {
-            Format::Text => self.tell(&report, &untested, started, page),
-            Format::Json => writeln!(page, "{}", self.json(&report, &untested)),
+            Format::Text => self.tell(&report, &untested, &shrunk, started, page),
+            Format::Json => writeln!(page, "{}", self.json(&report, &untested, &shrunk)),
         }
         Ok(if report.failures.iter().any(SeedFailure::is_engine_fault) {
             Exit::EngineFault
@@ -103,6 +114,26 @@ impl Sweep {
         })
     }
 
+    /// The smallest case for the first seed that broke each rule.
+    fn shrink(&self, report: &SweepReport) -> Result<Vec<(Shrunk, PathBuf)>, Trouble> {
+        let mut rules = BTreeSet::from([HANG, NONDETERMINISM, CANARY]);
+        let mut all = Vec::new();
+        for SeedFailure { rule, case: path, .. } in &report.failures {
+            if self.no_shrink || !rules.insert(rule) {
+                continue;
+            }
+            let case = file::case(path)?;
+            // What does not show it again is told by the finding itself.
+            let Ok(shrunk) = shrink(&case, &ShrinkOptions::default(), &AtomicBool::new(false), |_| ()) else {
+                continue;
+            };
+            let out = beside(path);
+            file::save(&shrunk.case, &out)?;
+            all.push((shrunk, out));
+        }
+        Ok(all)
+    }
+
     /// A progress bar, for somebody who watches.
     fn bar(&self) -> ProgressBar {
         if !std::io::stderr().is_terminal() {
@@ -114,7 +145,14 @@ impl Sweep {
         ProgressBar::with_draw_target(Some(self.seeds), ProgressDrawTarget::stderr()).with_style(style)
     }
 
-    fn tell(&self, report: &SweepReport, untested: &[&str], started: Started, page: &Page) {
+    fn tell(
+        &self,
+        report: &SweepReport,
+        untested: &[&str],
+        shrunk: &[(Shrunk, PathBuf)],
+        started: Started,
+        page: &Page,
+    ) {
         let rate = per_second(report);
         let of = if report.seeds == self.seeds { String::new() } else { format!(" of {}", self.seeds) };
         line(
@@ -135,6 +173,10 @@ impl Sweep {
         }
         tell_rules(report, page);
         tell_failures(report, started, page);
+        for (small, path) in shrunk {
+            write!(page, "{BOLD}the smallest case{BOLD:#} for ");
+            shrink::tell(small, path, started, page);
+        }
         for rule in untested {
             let fewer = format!("fewer than {} times", self.require_witnesses);
             writeln!(page, "{BAD}{rule}{BAD:#} was put to the test {fewer}: {}", sentence(rule));
@@ -147,7 +189,7 @@ impl Sweep {
         }
     }
 
-    fn json(&self, report: &SweepReport, untested: &[&str]) -> Value {
+    fn json(&self, report: &SweepReport, untested: &[&str], shrunk: &[(Shrunk, PathBuf)]) -> Value {
         let verdicts = Verdict::ALL.iter().zip(report.verdicts);
         let verdicts: Map<_, _> =
             verdicts.map(|(verdict, count)| (verdict.name().to_owned(), json!(count))).collect();
@@ -185,6 +227,7 @@ impl Sweep {
             "rules": rules,
             "rules_short_of_witnesses": untested,
             "violations": violations,
+            "shrunk": shrunk.iter().map(|(small, path)| shrink::as_json(small, path)).collect::<Vec<_>>(),
             "stopped_early": report.stopped_early,
         })
     }

@@ -5,15 +5,17 @@ mod drive;
 pub(crate) mod factor;
 mod generate;
 mod host;
+mod short;
 mod span;
 mod toml_file;
 
 pub use drive::{Play, drive};
 pub use generate::generate;
 pub use host::Host;
+pub(crate) use short::{keys, remove, short};
 pub use span::Span;
 pub(crate) use toml_file::nearest;
-pub use toml_file::{ScenarioError, from_toml, to_toml};
+pub use toml_file::{ScenarioError, from_toml, to_short_toml, to_toml};
 
 use serde::{Deserialize, Serialize};
 

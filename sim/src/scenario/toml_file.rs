@@ -32,6 +32,14 @@ pub fn to_toml(scenario: &Scenario) -> Result<String, ScenarioError> {
     toml::to_string(scenario).map_err(|error| ScenarioError(error.to_string()))
 }
 
+/// Writes a scenario without what is a default: the shortest text that is read as the same scenario.
+///
+/// # Errors
+/// As [`to_toml`].
+pub fn to_short_toml(scenario: &Scenario) -> Result<String, ScenarioError> {
+    toml::to_string(&super::short(scenario)).map_err(|error| ScenarioError(error.to_string()))
+}
+
 /// The parser's message with its place, and the nearest known name where a name is unknown.
 fn explain(text: &str, error: &toml::de::Error) -> String {
     let place = error.span().map_or_else(String::new, |span| {

@@ -180,13 +180,25 @@ fn explain_end(end: &EndNote, texts: &Texts) -> (Verdict, Option<String>) {
     }
 }
 
+/// A rule of one's own, beside those of the contract: it reads the trace, and says after the run whether it was broken.
+pub trait Invariant: Sink {
+    /// What was broken in the run whose trace was read last.
+    fn broken(&self) -> Option<Finding>;
+}
+
 /// Runs and judges worlds, one after the other, on one thread.
-#[derive(Debug)]
 pub struct Runner {
+    invariant: Option<Rc<RefCell<dyn Invariant>>>,
     engine: Engine,
     texts: Rc<RefCell<Texts>>,
     judges: Rc<RefCell<Judges>>,
     limits: Limits,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("limits", &self.limits).finish_non_exhaustive()
+    }
 }
 
 impl Default for Runner {
@@ -199,7 +211,14 @@ impl Runner {
     /// A runner with these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { engine: Engine::new(), texts: Rc::default(), judges: Rc::default(), limits }
+        let (texts, judges) = (Rc::default(), Rc::default());
+        Self { invariant: None, engine: Engine::new(), texts, judges, limits }
+    }
+
+    /// Holds every run against a rule of one's own as well.
+    #[must_use]
+    pub fn with_invariant(self, invariant: Rc<RefCell<dyn Invariant>>) -> Self {
+        Self { invariant: Some(invariant), ..self }
     }
 
     /// The run of a seed.
@@ -212,12 +231,24 @@ impl Runner {
     /// Runs a scenario on choices of `source` and judges it.
     pub fn judge(&mut self, scenario: &Scenario, source: Source) -> Judged {
         let judges: Rc<RefCell<dyn Sink>> = Rc::clone(&self.judges) as _;
-        self.run(scenario, source, &judges)
+        match &self.invariant {
+            None => self.run(scenario, source, &judges),
+            Some(invariant) => {
+                let invariant: Rc<RefCell<dyn Sink>> = Rc::clone(invariant) as _;
+                let both: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Both(judges, invariant)));
+                self.run(scenario, source, &both)
+            }
+        }
     }
 
     /// As [`Runner::judge`]; `sink` sees the trace as well.
     pub fn watch(&mut self, scenario: &Scenario, source: Source, sink: Rc<RefCell<dyn Sink>>) -> Judged {
-        let both: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Both(Rc::clone(&self.judges), sink)));
+        let mut both: Rc<RefCell<dyn Sink>> =
+            Rc::new(RefCell::new(Both(Rc::clone(&self.judges) as Rc<RefCell<dyn Sink>>, sink)));
+        if let Some(invariant) = &self.invariant {
+            let invariant: Rc<RefCell<dyn Sink>> = Rc::clone(invariant) as _;
+            both = Rc::new(RefCell::new(Both(both, invariant)));
+        }
         self.run(scenario, source, &both)
     }
 
@@ -247,6 +278,7 @@ impl Runner {
             let message = format!("livelock, though every restart in this scenario takes time; {why}");
             findings.push(Finding { rule: "R6", message, at_ns: finished.time_ns });
         }
+        findings.extend(self.invariant.as_ref().and_then(|invariant| invariant.borrow().broken()));
         Judged {
             verdict,
             detail: judges.detail.take(),
@@ -287,6 +319,12 @@ impl Runner {
         Some(Finding { rule, message, at_ns })
     }
 
+    /// The choices of the last run, if it was cut off by a panic. Nothing can be run afterwards.
+    #[must_use]
+    pub fn cut_off(mut self) -> Tape {
+        self.engine.take_tape()
+    }
+
     /// Gives the memory of a tape back.
     pub fn recycle(&mut self, tape: Tape) {
         self.engine.recycle(tape);
@@ -325,7 +363,7 @@ impl Sink for Deaf {
     fn record(&mut self, _: &Record, _: &Texts) {}
 }
 
-struct Both(Rc<RefCell<Judges>>, Rc<RefCell<dyn Sink>>);
+struct Both(Rc<RefCell<dyn Sink>>, Rc<RefCell<dyn Sink>>);
 
 impl Sink for Both {
     fn begin(&mut self, header: &Header, texts: &Texts) {

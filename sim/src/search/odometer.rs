@@ -336,6 +336,10 @@ impl Odometer {
 }
 
 impl Guide for Odometer {
+    fn wants_footprints(&self) -> bool {
+        true
+    }
+
     fn picks(&mut self, ready: &[u32]) -> Option<u32> {
         let lane = self.next(ready)?;
         self.running = lane;

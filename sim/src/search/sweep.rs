@@ -322,8 +322,11 @@ impl Shared {
             Ok(run) => run,
             Err(payload) => {
                 let violation = runner.first_violation();
-                *runner = Runner::new(self.options.limits); // the old one is in an unknown state
-                return Some(panicked(&self.options, seed, &*payload, violation));
+                // The old one is in an unknown state.
+                let tape = std::mem::replace(runner, Runner::new(self.options.limits)).cut_off();
+                let mut failure = panicked(&self.options, seed, &*payload, violation);
+                failure.case.tape = tape;
+                return Some(failure);
             }
         };
         share.events += run.judged.events;

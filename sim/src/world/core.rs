@@ -220,7 +220,12 @@ impl Core {
             futures.resize_with(slot as usize + 1, || None);
         }
         futures[slot as usize] = Some(future);
-        self.chooser.borrow_mut().spawned(lane);
+        let mut chooser = self.chooser.borrow_mut();
+        chooser.spawned(lane);
+        if chooser.is_guided() {
+            chooser.named(lane, kind, name, self.lanes.borrow().twin_number(lane));
+        }
+        drop(chooser);
         self.make_ready(slot);
         JobKey(u64::from(generation) << 32 | u64::from(slot))
     }

@@ -117,6 +117,17 @@ impl Lanes {
         number
     }
 
+    /// How many lanes of the same role and name come before this one.
+    pub(super) fn twin_number(&self, lane: u32) -> u32 {
+        let mut number = 0;
+        let mut other = self.get(lane).first;
+        while other != lane {
+            other = self.get(other).twin;
+            number += 1;
+        }
+        number
+    }
+
     /// The first lane of this role and name, if there is one.
     pub(super) fn first(&self, kind: LaneKind, name: &str) -> Option<u32> {
         self.numbers.get(&(kind, Arc::from(name))).copied()
@@ -147,6 +158,7 @@ mod tests {
         lanes.occupy(first, 5);
         let second = lanes.find(LaneKind::Actor, &web);
         assert_ne!(second, first);
+        assert_eq!((lanes.twin_number(first), lanes.twin_number(second)), (0, 1));
         lanes.vacate(first);
         assert_eq!(lanes.find(LaneKind::Actor, &web), first);
         assert_ne!(lanes.find(LaneKind::Worker, &web), first);

@@ -112,6 +112,11 @@ impl Engine {
         self.tape = tape;
     }
 
+    /// The choices of a world that was cut off by a panic.
+    pub fn take_tape(&mut self) -> Tape {
+        std::mem::take(&mut self.tape)
+    }
+
     /// Begins a world.
     pub fn world(&mut self, source: Source) -> World<'_> {
         self.core.begin(source, std::mem::take(&mut self.tape));
@@ -171,6 +176,7 @@ impl World<'_> {
 impl Drop for World<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            self.engine.tape = self.engine.core.take_chooser().finish().0;
             self.engine.core.forget();
         } else {
             let entered = waker::enter(&self.engine.core);

@@ -1,0 +1,569 @@
+//! The smallest case that still breaks the same rule.
+//!
+//! A case is a scenario and a schedule, and both are made simpler in turn: tasks, operations, subscribers, receivers,
+//! steps and settings are taken away, values are lowered, names and orders become the first ones, and the schedule is
+//! brought back to the plain one choice by choice ([`super::deviations`]). Each candidate is run; it is kept if the
+//! first rule that it breaks is the same and it is simpler by one total order ([`edits::Cost`]). The result is a local
+//! minimum: no single edit makes it simpler.
+//!
+//! Chunks are halved as in delta debugging (Zeller, Hildebrandt, TSE 2002); shrinking towards one total order, so
+//! that different seeds of one bug meet in one case, follows Hypothesis (MacIver, Donaldson, ECOOP 2020). What is
+//! ours: choices that are told by their future and not by their place, and a *second look*: where an edit of the
+//! scenario loses the violation, all schedules that differ from the plain one by one choice are tried, for in a
+//! smaller world the same bug shows at another instant. In the end the schedule is replaced by the first one that
+//! shows the violation in a fixed order of all schedules with as few deviations.
+
+mod edits;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustc_hash::FxHashSet;
+use serde_json::Value;
+use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_64;
+
+use self::edits::{Cost, Edit};
+use super::deviations::{Deviation, Pilot, Point, Rest, To};
+use super::judge::{CaseRun, Finding, Runner, Verdict};
+use super::sweep::{HANG, PANIC, panic_message};
+use super::{replayed, seeded};
+use crate::case::Case;
+use crate::choice::{Fit, Source, Tape};
+use crate::scenario::{Scenario, short as shortest};
+use crate::schedule::StrategyKind;
+use crate::world::Limits;
+
+/// How to shrink.
+#[derive(Debug, Clone, Copy)]
+pub struct ShrinkOptions {
+    /// When a world is given up.
+    pub limits: Limits,
+    /// Stop after about this many runs. Default 20,000.
+    pub replays_max: u64,
+}
+
+impl Default for ShrinkOptions {
+    fn default() -> Self {
+        Self { limits: Limits::default(), replays_max: 20_000 }
+    }
+}
+
+/// Why a case cannot be shrunk.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ShrinkError {
+    /// It breaks no rule.
+    #[error("the case breaks no rule, so there is nothing to shrink")]
+    Clean,
+    /// Its run does not end, so no candidate could be told from one that does not end either.
+    #[error("the case does not end, and what hangs cannot be shrunk; `simvisor run` shows how far it goes")]
+    Hangs,
+    /// It has no tape and its strategy is not known.
+    #[error("the case has no tape, and its strategy `{0}` is unknown")]
+    Strategy(String),
+}
+
+/// How far a shrink has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShrinkProgress {
+    /// Runs so far.
+    pub replays: u64,
+    /// Tasks, subscribers, receivers and operations that are left.
+    pub items: usize,
+    /// Choices that are not zero and are left.
+    pub choices: usize,
+}
+
+/// What a shrink came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shrunk {
+    /// The smallest case.
+    pub case: Case,
+    /// The rule that it breaks, as the case that was given.
+    pub rule: String,
+    /// Runs that it took.
+    pub replays: u64,
+    /// Operations in it.
+    pub operations: usize,
+    /// Choices that are not zero.
+    pub choices: usize,
+    /// No edit makes it simpler. False if it was stopped before that was known.
+    pub is_minimal: bool,
+}
+
+/// Makes a case as small as it gets. `stop` keeps the best so far; `watch` is called after each run.
+///
+/// # Errors
+/// If there is nothing to shrink.
+pub fn shrink(
+    case: &Case,
+    options: &ShrinkOptions,
+    stop: &AtomicBool,
+    watch: impl FnMut(ShrinkProgress),
+) -> Result<Shrunk, ShrinkError> {
+    shrink_with(case, options, &Runner::new, stop, watch)
+}
+
+/// As [`shrink`], for runners that hold runs against rules of one's own. `runner` is called at the beginning, and
+/// again after a run that panicked.
+///
+/// # Errors
+/// As [`shrink`].
+pub fn shrink_with(
+    case: &Case,
+    options: &ShrinkOptions,
+    runner: &dyn Fn(Limits) -> Runner,
+    stop: &AtomicBool,
+    watch: impl FnMut(ShrinkProgress),
+) -> Result<Shrunk, ShrinkError> {
+    if case.shown.verdict == HANG {
+        return Err(ShrinkError::Hangs);
+    }
+    let mut shrinker = Shrinker::new(case, options, runner, stop, watch)?;
+    let is_minimal = shrinker.work();
+    Ok(shrinker.finish(case, is_minimal))
+}
+
+/// What a run showed, without regard to its deviations.
+struct Plainly {
+    rule: Option<String>,
+    tape: Tape,
+    turns: u64,
+    /// It came to a limit, or panicked.
+    is_cut_short: bool,
+}
+
+/// What one run showed.
+struct Run {
+    /// The first rule that it broke.
+    rule: Option<String>,
+    made: Vec<Deviation>,
+    points: Vec<Point>,
+}
+
+struct Shrinker<'a, W> {
+    runner: Runner,
+    make: &'a dyn Fn(Limits) -> Runner,
+    pilot: Arc<Mutex<Pilot>>,
+    options: &'a ShrinkOptions,
+    limits: Limits,
+    /// Only runs that come to their end count, as the one that was given did.
+    must_end: bool,
+    looks_twice: bool,
+    stop: &'a AtomicBool,
+    watch: W,
+    rule: String,
+    replays: u64,
+    short: Value,
+    deviations: Vec<Deviation>,
+    cost: Cost,
+    /// Candidates that were run, hashed.
+    tried: FxHashSet<u64>,
+    /// The cost for which the schedule was made canonical.
+    canonical: Option<Cost>,
+}
+
+/// A world with more choices than this in its plain schedule gets no second look.
+const POINTS_MAX: usize = 48;
+/// Runs of one second look at most.
+const SECOND_LOOK: usize = 48;
+/// Runs that look for the first schedule at most.
+const CANONICAL: usize = 500;
+
+impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
+    fn new(
+        case: &Case,
+        options: &'a ShrinkOptions,
+        make: &'a dyn Fn(Limits) -> Runner,
+        stop: &'a AtomicBool,
+        watch: W,
+    ) -> Result<Self, ShrinkError> {
+        let short = shortest(&case.scenario);
+        let cost = Cost::new(&short, &[]);
+        let mut shrinker = Self {
+            runner: make(options.limits),
+            make,
+            pilot: Arc::new(Mutex::new(Pilot::new())),
+            options,
+            limits: options.limits,
+            must_end: false,
+            looks_twice: false,
+            stop,
+            watch,
+            rule: String::new(),
+            replays: 0,
+            short,
+            deviations: Vec::new(),
+            cost,
+            tried: FxHashSet::default(),
+            canonical: None,
+        };
+        // What an older program wrote may not fit; what was chosen instead does.
+        let first = shrinker.plainly(&case.scenario, source_of(case)?);
+        shrinker.rule = first.rule.ok_or(ShrinkError::Clean)?;
+        shrinker.pilot().follow(first.tape, Rest::Plain);
+        let run = shrinker.run(&case.scenario);
+        if run.rule.as_ref() != Some(&shrinker.rule) {
+            return Err(ShrinkError::Clean);
+        }
+        if !first.is_cut_short {
+            // A world without the operation that ends it might go on for years.
+            let turns_max = 2 * first.turns + 1_000;
+            shrinker.limits.turns_max = turns_max.min(options.limits.turns_max);
+            shrinker.must_end = true;
+            drop(shrinker.renew());
+        }
+        shrinker.deviations = run.made;
+        shrinker.cost = Cost::new(&shrinker.short, &shrinker.deviations);
+        Ok(shrinker)
+    }
+
+    fn pilot(&self) -> std::sync::MutexGuard<'_, Pilot> {
+        self.pilot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs on choices of `source`.
+    fn plainly(&mut self, scenario: &Scenario, source: Source) -> Plainly {
+        let run = catch_unwind(AssertUnwindSafe(|| self.runner.judge(scenario, source)));
+        match run {
+            Ok(judged) => {
+                let is_cut_short = judged.verdict == Verdict::Limit;
+                let rule = judged.findings.first().map(|finding| finding.rule.to_owned());
+                let rule = rule.filter(|_| !(is_cut_short && self.must_end));
+                Plainly { rule, turns: judged.turns, tape: judged.tape, is_cut_short }
+            }
+            Err(_) => {
+                let rule = self.runner.first_violation().map_or(PANIC, |finding| finding.rule).to_owned();
+                Plainly { rule: Some(rule), turns: 0, tape: self.renew().cut_off(), is_cut_short: true }
+            }
+        }
+    }
+
+    fn renew(&mut self) -> Runner {
+        std::mem::replace(&mut self.runner, (self.make)(self.limits))
+    }
+
+    /// Runs as the pilot was told.
+    fn run(&mut self, scenario: &Scenario) -> Run {
+        self.replays += 1;
+        let source = Source::Guided(Arc::clone(&self.pilot) as _);
+        let Plainly { rule, tape, .. } = self.plainly(scenario, source);
+        self.runner.recycle(tape);
+        let mut pilot = self.pilot();
+        let run = Run { rule, made: pilot.made().to_vec(), points: pilot.points() };
+        drop(pilot);
+        let (items, choices) = (self.cost.items(), self.deviations.len());
+        (self.watch)(ShrinkProgress { replays: self.replays, items, choices });
+        run
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.replays >= self.options.replays_max
+    }
+
+    /// Whether this candidate was not run before.
+    fn is_new(&mut self, text: &str, deviations: &[Deviation]) -> bool {
+        self.tried.insert(xxh3_64(format!("{text}{deviations:?}").as_bytes()))
+    }
+
+    /// Runs a scenario on a schedule; true if it shows the violation and is the best so far.
+    fn offer(&mut self, short: &Value, scenario: &Scenario, deviations: &[Deviation]) -> bool {
+        if self.is_over() || !self.is_new(&edits::text(short), deviations) {
+            return false;
+        }
+        self.pilot().deviate(deviations, false);
+        let run = self.run(scenario);
+        run.rule.as_ref() == Some(&self.rule) && self.accept(short, run.made)
+    }
+
+    fn accept(&mut self, short: &Value, deviations: Vec<Deviation>) -> bool {
+        let cost = Cost::new(short, &deviations);
+        if cost >= self.cost {
+            return false;
+        }
+        // An edit may have left what is a default now.
+        self.short = edits::parse(short).map_or_else(|| short.clone(), |scenario| shortest(&scenario));
+        self.cost = Cost::new(&self.short, &deviations);
+        self.deviations = deviations;
+        true
+    }
+
+    /// Tries an edit of the scenario.
+    fn edit(&mut self, edit: &Edit) -> bool {
+        let short = &edit.short;
+        if Cost::new(short, &[]) >= self.cost {
+            return false; // not even with the plain schedule
+        }
+        let Some(scenario) = edits::parse(short) else { return false };
+        let deviations = edit.renaming.apply(&self.deviations);
+        if self.offer(short, &scenario, &deviations) {
+            return true;
+        }
+        if self.deviations.is_empty() {
+            return edit.is_large && self.second_look(short, &scenario);
+        }
+        self.offer(short, &scenario, &[]) || edit.is_large && self.second_look(short, &scenario)
+    }
+
+    /// Looks for the violation in all schedules with one deviation.
+    fn second_look(&mut self, short: &Value, scenario: &Scenario) -> bool {
+        if !self.looks_twice || self.is_over() || !self.is_new(&format!("look {}", edits::text(short)), &[]) {
+            return false;
+        }
+        let found = self.first_schedule(scenario, 1, SECOND_LOOK, POINTS_MAX);
+        found.is_some_and(|deviations| self.accept(short, deviations))
+    }
+
+    /// The first schedule with at most `most` deviations that shows the violation.
+    fn first_schedule(
+        &mut self,
+        scenario: &Scenario,
+        most: usize,
+        runs_max: usize,
+        points_max: usize,
+    ) -> Option<Vec<Deviation>> {
+        let mut queue = VecDeque::from([(Vec::new(), 0)]);
+        let mut runs = 0;
+        while let Some((deviations, from)) = queue.pop_front() {
+            if runs == runs_max || self.is_over() {
+                return None;
+            }
+            runs += 1;
+            let is_leaf = deviations.len() == most;
+            self.pilot().deviate(&deviations, !is_leaf);
+            let run = self.run(scenario);
+            if run.rule.as_ref() == Some(&self.rule) {
+                return Some(run.made);
+            }
+            if is_leaf || run.points.len() > points_max {
+                continue;
+            }
+            for (place, Point { at, others }) in run.points.iter().enumerate().skip(from) {
+                for to in others {
+                    let mut next = deviations.clone();
+                    next.push(Deviation { at: at.clone(), to: to.clone() });
+                    queue.push_back((next, place + 1));
+                }
+            }
+        }
+        None
+    }
+
+    /// Simplifies until nothing helps; false if it was stopped before.
+    fn work(&mut self) -> bool {
+        // A schedule is cheaper to simplify in a small world, and a world with a plain schedule.
+        self.straighten((self.deviations.len() / 16).max(1));
+        self.simplify();
+        while !self.is_over() {
+            let before = self.cost.clone();
+            self.straighten(1);
+            self.simplify();
+            // What costs more comes when nothing else helps.
+            if self.cost == before {
+                if self.deviations.len() > 2 {
+                    self.straighten_tape();
+                }
+                self.looks_twice = true;
+                self.simplify();
+                self.exhaust(edits::lower_pairs_of_spans);
+                self.looks_twice = false;
+            }
+            if self.cost == before {
+                self.settle();
+            }
+            if self.cost == before {
+                return !self.is_over();
+            }
+        }
+        false
+    }
+
+    /// Takes deviations away, in runs that are halved down to `finest`, and makes what is left smaller.
+    fn straighten(&mut self, finest: usize) {
+        let scenario = self.scenario();
+        let short = self.short.clone();
+        if self.deviations.is_empty() || self.offer(&short, &scenario, &[]) {
+            return;
+        }
+        let mut size = self.deviations.len().div_ceil(2);
+        loop {
+            let mut start = 0;
+            while start < self.deviations.len() && !self.is_over() {
+                let mut fewer = self.deviations.clone();
+                fewer.drain(start..(start + size).min(fewer.len()));
+                if !self.offer(&short, &scenario, &fewer) {
+                    start += size;
+                }
+            }
+            if size <= finest {
+                break;
+            }
+            size = (size / 2).max(finest);
+        }
+        for index in 0..self.deviations.len() {
+            loop {
+                let Some(To::Value(value)) = self.deviations.get(index).map(|deviation| deviation.to.clone())
+                else {
+                    break;
+                };
+                let lower = [1, value / 2, value - 1].into_iter().filter(|&lower| lower > 0 && lower < value);
+                let mut helped = false;
+                for lower in lower {
+                    let mut other = self.deviations.clone();
+                    other[index].to = To::Value(lower);
+                    helped = self.offer(&short, &scenario, &other);
+                    if helped {
+                        break;
+                    }
+                }
+                if !helped {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// As [`Self::straighten`], by places on the tape: a choice is taken away, or comes out as the plain one, and all
+    /// others stay as they are in order. This helps where who is the oldest depends on every choice before.
+    fn straighten_tape(&mut self) {
+        let scenario = self.scenario();
+        let short = self.short.clone();
+        let mut tape = self.tape(&scenario);
+        let mut index = tape.len();
+        while index > 0 && !self.is_over() {
+            index -= 1;
+            if index >= tape.len() || tape[index].value == 0 {
+                continue;
+            }
+            let mut zeroed = tape.clone();
+            zeroed[index].value = 0;
+            let mut without = tape.clone();
+            without.remove(index);
+            for other in [zeroed, without] {
+                self.pilot().follow(other, Rest::Plain);
+                let run = self.run(&scenario);
+                if run.rule.as_ref() == Some(&self.rule) && self.accept(&short, run.made) {
+                    tape = self.tape(&scenario);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The choices of the best so far.
+    fn tape(&mut self, scenario: &Scenario) -> Tape {
+        let deviations = self.deviations.clone();
+        self.pilot().deviate(&deviations, false);
+        self.replays += 1;
+        let mut tape = self.plainly(scenario, Source::Guided(Arc::clone(&self.pilot) as _)).tape;
+        trim(&mut tape);
+        tape
+    }
+
+    /// Tries edits of one kind until none helps.
+    fn exhaust(&mut self, edits: impl Fn(&Value) -> Vec<Edit>) {
+        let mut skip = 0;
+        loop {
+            let candidates = edits(&self.short);
+            let helped = candidates.iter().skip(skip).position(|edit| self.edit(edit));
+            match helped {
+                // What is in front did not help before and is tried again in the next round.
+                Some(place) => skip += place,
+                None => break,
+            }
+        }
+    }
+
+    fn simplify(&mut self) {
+        for key in ["operation", "task", "subscriber", "receiver"] {
+            let mut size = self.short.get(key).and_then(Value::as_array).map_or(0, Vec::len).div_ceil(2);
+            while size > 0 {
+                self.exhaust(|short| edits::drop_items(short, key, size));
+                size /= 2;
+            }
+        }
+        self.exhaust(edits::plainer_beginnings);
+        self.exhaust(edits::drop_steps);
+        self.exhaust(edits::drop_settings);
+        self.exhaust(edits::lower_spans);
+        self.exhaust(edits::lower_values);
+        self.exhaust(edits::rewrite);
+        self.exhaust(edits::swap_items);
+        self.exhaust(|short| edits::rename(short).into_iter().collect());
+    }
+
+    /// Replaces a short schedule by the first one that shows the violation.
+    fn settle(&mut self) {
+        if self.deviations.is_empty() || self.canonical.as_ref() == Some(&self.cost) {
+            return;
+        }
+        let scenario = self.scenario();
+        let most = self.deviations.len().min(3);
+        if let Some(first) = self.first_schedule(&scenario, most, CANONICAL, usize::MAX) {
+            self.cost = Cost::new(&self.short, &first);
+            self.deviations = first;
+        }
+        self.canonical = Some(self.cost.clone());
+    }
+
+    fn scenario(&self) -> Scenario {
+        edits::parse(&self.short).expect("it was run")
+    }
+
+    fn finish(mut self, case: &Case, is_minimal: bool) -> Shrunk {
+        let scenario = self.scenario();
+        let deviations = std::mem::take(&mut self.deviations);
+        self.pilot().deviate(&deviations, false);
+        let source = Source::Guided(Arc::clone(&self.pilot) as _);
+        let run = catch_unwind(AssertUnwindSafe(|| self.runner.judge(&scenario, source)));
+        let operations = scenario.operations.len();
+        let mut shrunk = match run {
+            Ok(mut judged) => {
+                trim(&mut judged.tape);
+                // A case shows the rule for which it was kept.
+                let place = judged.findings.iter().position(|finding| finding.rule == self.rule);
+                judged.findings.rotate_left(place.unwrap_or(0));
+                CaseRun { scenario, judged }.into_case(case.origin.seed, SHRUNK)
+            }
+            Err(payload) => {
+                let message = match self.runner.first_violation() {
+                    Some(Finding { message, .. }) => format!("{message}; then the run panicked"),
+                    None => format!("the run panicked: {}", panic_message(&*payload)),
+                };
+                let seed = case.origin.seed.unwrap_or_default();
+                let mut shrunk = Case::unfinished(scenario, seed, SHRUNK, PANIC, &message);
+                shrunk.tape = self.renew().cut_off();
+                trim(&mut shrunk.tape);
+                if shrunk.tape.is_empty() {
+                    // Choices that are not there are drawn anew, and these are all zero.
+                    StrategyKind::Fifo.name().clone_into(&mut shrunk.origin.strategy);
+                }
+                shrunk
+            }
+        };
+        shrunk.origin.simvisor = env!("CARGO_PKG_VERSION").to_owned();
+        let choices = shrunk.tape.iter().filter(|choice| choice.value > 0).count();
+        Shrunk { case: shrunk, rule: self.rule, replays: self.replays, operations, choices, is_minimal }
+    }
+}
+
+/// Stands for the strategy of a case that was shrunk.
+const SHRUNK: &str = "shrunk";
+
+/// What stands past the end of a tape is zero anyway.
+fn trim(tape: &mut Tape) {
+    let end = tape.iter().rposition(|choice| choice.value > 0).map_or(0, |last| last + 1);
+    tape.truncate(end);
+}
+
+/// Where the choices of a case come from.
+pub(super) fn source_of(case: &Case) -> Result<Source, ShrinkError> {
+    if case.shown.verdict != PANIC || !case.tape.is_empty() {
+        return Ok(replayed(case.tape.clone(), Fit::Lenient));
+    }
+    let name = &case.origin.strategy;
+    let strategy = StrategyKind::from_name(name).ok_or_else(|| ShrinkError::Strategy(name.clone()))?;
+    Ok(seeded(case.origin.seed.unwrap_or_default(), strategy))
+}
