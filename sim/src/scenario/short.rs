@@ -24,10 +24,9 @@ pub(crate) fn short(scenario: &Scenario) -> Value {
 
 /// Whether it is read as the scenario that is written so. Not every number equals itself, so texts are compared.
 fn is_as(value: &Value, whole: &str) -> bool {
-    let scenario = serde_json::from_value::<Scenario>(value.clone());
-    scenario.is_ok_and(|scenario| {
-        serde_json::to_value(scenario).expect("a scenario is plain data").to_string() == whole
-    })
+    let Ok(scenario) = serde_json::from_value::<Scenario>(value.clone()) else { return false };
+    let text = serde_json::to_value(scenario).expect("a scenario is plain data").to_string();
+    text == whole
 }
 
 /// The paths of all entries of objects.

@@ -251,12 +251,10 @@ impl Guide for Pilot {
         }
         let who = self.on_lane(oldest);
         let nth = self.nth(Site::Schedule, who);
-        if self.points.is_some() {
-            let point = Point {
-                at: self.place(Site::Schedule, who, nth),
-                others: others.iter().map(|&lane| To::Runs(self.who_on(lane))).collect(),
-            };
-            self.points.as_mut().expect("it is there").push(point);
+        if let Some(mut points) = self.points.take() {
+            let others = others.iter().map(|&lane| To::Runs(self.who_on(lane))).collect();
+            points.push(Point { at: self.place(Site::Schedule, who, nth), others });
+            self.points = Some(points);
         }
         let lane = if let Plan::Tape(..) = self.plan {
             match self.next_of_tape() {
@@ -290,12 +288,12 @@ impl Guide for Pilot {
         let nth = self.nth(site, who);
         // An interruption that nobody makes use of is none.
         let is_idle = site.is_preemption() && ready == 0;
-        if self.points.is_some() && !is_idle {
+        if !is_idle && let Some(mut points) = self.points.take() {
             // Of many values, the far end stands for all.
             let others = if arity <= 3 { (1..arity).collect() } else { vec![arity - 1] };
-            let point =
-                Point { at: self.place(site, who, nth), others: others.into_iter().map(To::Value).collect() };
-            self.points.as_mut().expect("it is there").push(point);
+            let others = others.into_iter().map(To::Value).collect();
+            points.push(Point { at: self.place(site, who, nth), others });
+            self.points = Some(points);
         }
         let value = if let Plan::Tape(..) = self.plan {
             match self.next_of_tape() {

@@ -403,26 +403,20 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             size = (size / 2).max(finest);
         }
         for index in 0..self.deviations.len() {
-            loop {
-                let Some(To::Value(value)) = self.deviations.get(index).map(|deviation| deviation.to.clone())
-                else {
-                    break;
-                };
-                let lower = [1, value / 2, value - 1].into_iter().filter(|&lower| lower > 0 && lower < value);
-                let mut helped = false;
-                for lower in lower {
-                    let mut other = self.deviations.clone();
-                    other[index].to = To::Value(lower);
-                    helped = self.offer(&short, &scenario, &other);
-                    if helped {
-                        break;
-                    }
-                }
-                if !helped {
-                    break;
-                }
-            }
+            while self.lower_value(index, &short, &scenario) {}
         }
+    }
+
+    /// Makes the value of one deviation smaller, by halves and then by one.
+    fn lower_value(&mut self, index: usize, short: &Value, scenario: &Scenario) -> bool {
+        let Some(To::Value(value)) = self.deviations.get(index).map(|deviation| deviation.to.clone()) else {
+            return false;
+        };
+        [1, value / 2, value - 1].into_iter().filter(|&lower| lower > 0 && lower < value).any(|lower| {
+            let mut other = self.deviations.clone();
+            other[index].to = To::Value(lower);
+            self.offer(short, scenario, &other)
+        })
     }
 
     /// As [`Self::straighten`], by places on the tape: a choice is taken away, or comes out as the plain one, and all
