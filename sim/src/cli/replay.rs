@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use simvisor_sim::case::{Case, Shown};
 use simvisor_sim::choice::{Fit, Source};
 use simvisor_sim::schedule::StrategyKind;
-use simvisor_sim::search::{HANG, Judged, PANIC, replayed, seeded};
+use simvisor_sim::search::{CANARY, HANG, Judged, PANIC, Runner, replayed, seeded};
 
 use super::args::{Format, View};
 use super::exit::{Exit, Trouble};
@@ -16,7 +16,7 @@ use super::file;
 use super::guard::Broken;
 use super::page::Page;
 use super::summary::{conclude, line, margin};
-use super::viewer::{rehearse, watch};
+use super::viewer::{rehearse, watch_by};
 
 /// Arguments of `simvisor replay`.
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ impl Replay {
         if self.view.format == Format::Text {
             writeln!(page);
         }
-        let outcome = watch(&case.scenario, choices.source(&case), self.view, page);
+        let outcome = watch_by(runner_for(&case), &case.scenario, choices.source(&case), self.view, page);
         let exit = conclude(&margin, &outcome);
         line(&margin, "now", now(&case.shown, &outcome));
         margin.finish()?;
@@ -120,6 +120,14 @@ impl Replay {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// What was planted is planted again.
+fn runner_for(case: &Case) -> fn() -> Runner {
+    match case.shown.rule.as_deref() {
+        Some(CANARY) => || Runner::default().with_canary(),
+        _ => Runner::default,
     }
 }
 

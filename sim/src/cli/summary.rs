@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use simvisor_sim::oracle::RULES;
 use simvisor_sim::report::nanos_text;
-use simvisor_sim::search::{CANARY, Finding, HANG, Judged, MONITOR, NONDETERMINISM, PANIC};
+use simvisor_sim::search::{CANARY, Finding, HANG, Judged, MONITOR, NONDETERMINISM, PANIC, UNNOTICED};
 
 use super::args::Format;
 use super::exit::Exit;
@@ -31,6 +31,7 @@ pub(crate) fn sentence(rule: &str) -> &'static str {
         NONDETERMINISM => "The same input gives the same choices, trace and verdict.",
         MONITOR => "Every event must be one that the contract allows in a state that the runtime may be in.",
         CANARY => "Planted, to prove that a violation reaches the exit code.",
+        UNNOTICED => "A planted violation is noticed by some judge.",
         _ => RULES.iter().find(|known| known.id == rule).map_or("", |known| known.sentence),
     }
 }

@@ -12,8 +12,8 @@ use simvisor_sim::oracle::RULES;
 use simvisor_sim::report::nanos_text;
 use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::{
-    CANARY, HANG, NONDETERMINISM, SeedFailure, ShrinkOptions, Shrunk, SweepOptions, SweepReport, Verdict,
-    shrink, sweep,
+    CANARY, HANG, NONDETERMINISM, SeedFailure, ShrinkOptions, Shrunk, SweepOptions, SweepReport, UNNOTICED,
+    Verdict, has_canary, shrink, sweep,
 };
 
 use super::Started;
@@ -57,10 +57,10 @@ pub(crate) struct Sweep {
     /// Leave cases as they were found
     #[arg(long)]
     no_shrink: bool,
-    /// This seed reports a violation of `canary`: the proof that a violation reaches the report, the case file, the
+    /// Plant a violation in about 1 of 100 seeds: the proof that one reaches the judges, the report, the case file, the
     /// replay line and the exit code
-    #[arg(long, value_name = "SEED", value_parser = number, hide = true)]
-    canary: Option<u64>,
+    #[arg(long)]
+    canary: bool,
 }
 
 impl Sweep {
@@ -92,10 +92,9 @@ impl Sweep {
 
     fn options(&self) -> Result<SweepOptions, Trouble> {
         let default = SweepOptions::default();
-        if let Some(canary) = self.canary
-            && canary.wrapping_sub(self.first_seed) >= self.seeds
-        {
-            return Err(Trouble::Input(format!("seed {canary:#x} of the canary is not part of the sweep")));
+        if self.canary && !(0..self.seeds).any(|number| has_canary(self.first_seed.wrapping_add(number))) {
+            let text = "none of these seeds has a canary, for about 1 in 100 has: ask for more --seeds";
+            return Err(Trouble::Input(text.to_owned()));
         }
         if self.out.exists() && !self.out.is_dir() {
             let text = format!("{}: is no directory, and case files go there", self.out.display());
@@ -116,7 +115,7 @@ impl Sweep {
 
     /// The smallest case for the first seed that broke each rule.
     fn shrink(&self, report: &SweepReport) -> Result<Vec<(Shrunk, PathBuf)>, Trouble> {
-        let mut rules = BTreeSet::from([HANG, NONDETERMINISM, CANARY]);
+        let mut rules = BTreeSet::from([HANG, NONDETERMINISM, CANARY, UNNOTICED]);
         let mut all = Vec::new();
         for SeedFailure { rule, case: path, .. } in &report.failures {
             if self.no_shrink || !rules.insert(rule) {
@@ -171,6 +170,9 @@ impl Sweep {
             let text = format!("{} seeds were judged differently by rules and monitor", report.judges_differ);
             line(page, "judges", &text);
         }
+        if self.canary {
+            line(page, "canaries", &format!("planted in {} seeds", report.canaries));
+        }
         tell_rules(report, page);
         tell_failures(report, started, page);
         for (small, path) in shrunk {
@@ -223,6 +225,7 @@ impl Sweep {
             "choices": report.choices,
             "rechecked": report.rechecked,
             "judges_differ": report.judges_differ,
+            "canaries": report.canaries,
             "verdicts": verdicts,
             "rules": rules,
             "rules_short_of_witnesses": untested,

@@ -20,8 +20,22 @@ use super::page::Page;
 /// # Errors
 /// If the run panics or hangs.
 pub(crate) fn watch(scenario: &Scenario, source: Source, view: View, page: &Page) -> Result<Judged, Broken> {
+    watch_by(Runner::default, scenario, source, view, page)
+}
+
+/// As [`watch`], with a runner of one's own.
+///
+/// # Errors
+/// As [`watch`].
+pub(crate) fn watch_by(
+    runner: fn() -> Runner,
+    scenario: &Scenario,
+    source: Source,
+    view: View,
+    page: &Page,
+) -> Result<Judged, Broken> {
     let page = page.clone();
-    run(scenario, source, view, move || match view.format {
+    run(runner, scenario, source, view, move || match view.format {
         Format::Text => {
             let detail = if view.all { Detail::All } else { Detail::Usual };
             // The page takes the colour away where nobody can see it.
@@ -36,10 +50,11 @@ pub(crate) fn watch(scenario: &Scenario, source: Source, view: View, page: &Page
 /// # Errors
 /// If the run panics or hangs.
 pub(crate) fn rehearse(scenario: &Scenario, source: Source, view: View) -> Result<Judged, Broken> {
-    run(scenario, source, view, || Printer::Nothing)
+    run(Runner::default, scenario, source, view, || Printer::Nothing)
 }
 
 fn run(
+    runner: fn() -> Runner,
     scenario: &Scenario,
     source: Source,
     view: View,
@@ -49,7 +64,7 @@ fn run(
     guarded(view.hang_after, move |pulse| {
         let viewer = Viewer { printer: printer(), pulse: Arc::clone(pulse) };
         let viewer = Rc::new(RefCell::new(viewer));
-        let judged = Runner::default().watch(&scenario, source, Rc::clone(&viewer) as _);
+        let judged = runner().watch(&scenario, source, Rc::clone(&viewer) as _);
         viewer.take().finish().expect("a page takes whatever is written");
         judged
     })

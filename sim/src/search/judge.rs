@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::canary::Canary;
 use crate::case::{Case, FORMAT, Origin, Shown, VERSION};
 use crate::choice::{Fit, Misfit, Source, Tape};
 use crate::oracle::{Monitor, Rules, Violation};
@@ -124,10 +125,18 @@ struct Judges {
     hash: TraceHash,
     rules: Rules,
     monitor: Monitor,
+    canary: Option<Canary>,
     events: u64,
     records: u64,
     end: Option<Verdict>,
     detail: Option<String>,
+}
+
+impl Judges {
+    fn tell(&mut self, record: &Record, texts: &Texts) {
+        self.rules.record(record, texts);
+        self.monitor.record(record, texts);
+    }
 }
 
 impl Sink for Judges {
@@ -135,6 +144,9 @@ impl Sink for Judges {
         self.hash.begin(header, texts);
         self.rules.begin(header, texts);
         self.monitor.begin(header, texts);
+        if let Some(canary) = &mut self.canary {
+            canary.begin();
+        }
         self.events = 0;
         self.records = 0;
         self.end = None;
@@ -143,8 +155,10 @@ impl Sink for Judges {
 
     fn record(&mut self, record: &Record, texts: &Texts) {
         self.hash.record(record, texts);
-        self.rules.record(record, texts);
-        self.monitor.record(record, texts);
+        match self.canary.as_mut().and_then(|canary| canary.lie(record)) {
+            Some(lie) => self.tell(&lie, texts),
+            None => self.tell(record, texts),
+        }
         self.records += 1;
         match &record.what {
             What::Event(_) => self.events += 1,
@@ -221,6 +235,13 @@ impl Runner {
         Self { invariant: Some(invariant), ..self }
     }
 
+    /// Plants a violation in every run, see [`super::has_canary`].
+    #[must_use]
+    pub fn with_canary(self) -> Self {
+        self.judges.borrow_mut().canary = Some(Canary::default());
+        self
+    }
+
     /// The run of a seed.
     pub fn seed(&mut self, seed: u64, strategy: StrategyKind) -> CaseRun {
         let scenario = generate(seed);
@@ -279,6 +300,9 @@ impl Runner {
             findings.push(Finding { rule: "R6", message, at_ns: finished.time_ns });
         }
         findings.extend(self.invariant.as_ref().and_then(|invariant| invariant.borrow().broken()));
+        if let Some(canary) = &judges.canary {
+            findings = canary.findings(findings);
+        }
         Judged {
             verdict,
             detail: judges.detail.take(),

@@ -1,5 +1,6 @@
 //! Search: many seeds, or every schedule of a small world, and what became of each.
 
+mod canary;
 mod deviations;
 mod explore;
 mod judge;
@@ -9,13 +10,14 @@ mod shrink;
 mod sweep;
 mod why;
 
+pub use canary::{CANARY, UNNOTICED, has_canary};
 pub use explore::{
     Bounds, Exploration, ExploreOptions, ExploreProgress, Reduction, StateError, estimate, explore,
 };
 pub use judge::{CaseRun, Finding, Invariant, Judged, MONITOR, Runner, Verdict, profiled, replayed, seeded};
 pub use shrink::{ShrinkError, ShrinkOptions, ShrinkProgress, Shrunk, shrink, shrink_with};
 pub use sweep::{
-    CANARY, HANG, NONDETERMINISM, PANIC, Progress, SeedFailure, SweepError, SweepOptions, SweepReport,
-    panic_message, sweep,
+    HANG, NONDETERMINISM, PANIC, Progress, SeedFailure, SweepError, SweepOptions, SweepReport, panic_message,
+    sweep,
 };
 pub use why::{Chance, Why, WhyOptions, why};

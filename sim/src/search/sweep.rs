@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::canary::{UNNOTICED, has_canary};
 use super::judge::{Finding, Judged, Runner, Verdict};
 use crate::case::Case;
 use crate::oracle::RULES;
@@ -41,9 +42,9 @@ pub struct SweepOptions {
     pub limits: Limits,
     /// Whether the report lists the trace hash of every seed.
     pub keep_hashes: bool,
-    /// This seed reports a finding of the rule [`CANARY`], whatever it shows: the proof that a violation reaches
+    /// A violation is planted in the seeds that [have a canary](has_canary): the proof that one reaches the judges,
     /// the report, the case file and the exit code.
-    pub canary: Option<u64>,
+    pub canary: bool,
 }
 
 impl Default for SweepOptions {
@@ -59,7 +60,7 @@ impl Default for SweepOptions {
             hang_after: Duration::from_secs(30),
             limits: Limits::default(),
             keep_hashes: false,
-            canary: None,
+            canary: false,
         }
     }
 }
@@ -83,7 +84,7 @@ impl SeedFailure {
     /// Whether the engine itself is at fault.
     #[must_use]
     pub fn is_engine_fault(&self) -> bool {
-        self.rule == NONDETERMINISM
+        [NONDETERMINISM, UNNOTICED].contains(&&*self.rule)
     }
 }
 
@@ -93,8 +94,6 @@ pub const PANIC: &str = "panic";
 pub const HANG: &str = "hang";
 /// Rule of a seed whose runs differ.
 pub const NONDETERMINISM: &str = "nondeterminism";
-/// Rule of the planted finding, see [`SweepOptions::canary`].
-pub const CANARY: &str = "canary";
 
 /// What a sweep found.
 #[derive(Debug, Clone, Default)]
@@ -113,6 +112,8 @@ pub struct SweepReport {
     pub verdicts: [u64; 4],
     /// Seeds in which only one of the two judges, rules and monitor, found something.
     pub judges_differ: u64,
+    /// Seeds in which a violation was planted.
+    pub canaries: u64,
     /// How often each rule was put to the test, in the order of [`RULES`].
     pub witnesses: Vec<u64>,
     /// How many seeds broke each rule.
@@ -234,6 +235,13 @@ pub fn sweep(options: &SweepOptions, mut watch: impl FnMut(Progress)) -> Result<
     Ok(report)
 }
 
+/// What is added to a seed's own run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Planted {
+    Nothing,
+    Canary,
+}
+
 struct Shared {
     options: SweepOptions,
     began: Instant,
@@ -266,6 +274,7 @@ struct Share {
     choices: u64,
     verdicts: [u64; 4],
     judges_differ: u64,
+    canaries: u64,
     witnesses: Vec<u64>,
     hashes: Vec<(u64, u64)>,
 }
@@ -277,6 +286,7 @@ impl SweepReport {
         self.events += share.events;
         self.choices += share.choices;
         self.judges_differ += share.judges_differ;
+        self.canaries += share.canaries;
         self.verdicts.iter_mut().zip(share.verdicts).for_each(|(sum, count)| *sum += count);
         self.witnesses.iter_mut().zip(&share.witnesses).for_each(|(sum, count)| *sum += count);
         self.hashes.extend(&share.hashes);
@@ -290,7 +300,8 @@ impl Shared {
 
     fn work(&self, job: usize, sender: &mpsc::Sender<Message>) -> Share {
         let mut share = Share { witnesses: vec![0; RULES.len()], ..Share::default() };
-        let mut runner = Runner::new(self.options.limits);
+        let mut runner = self.runner(Planted::Nothing);
+        let mut liar = self.runner(Planted::Canary);
         loop {
             let block = self.next.fetch_add(BLOCK, Ordering::Relaxed);
             for number in block..(block.saturating_add(BLOCK)).min(self.options.seeds) {
@@ -300,7 +311,12 @@ impl Shared {
                 let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 self.posts[job].since_ms.store(now_ms, Ordering::Relaxed);
                 self.posts[job].current.store(number, Ordering::Relaxed);
-                if let Some(failure) = self.one(number, &mut runner, &mut share) {
+                let planted = self.planted(number);
+                let runner = match planted {
+                    Planted::Nothing => &mut runner,
+                    Planted::Canary => &mut liar,
+                };
+                if let Some(failure) = self.one(number, planted, runner, &mut share) {
                     // The receiver is gone only when the sweep itself has failed.
                     let _ = sender.send(Message::Failure(Box::new(failure)));
                 }
@@ -313,17 +329,32 @@ impl Shared {
         }
     }
 
+    fn planted(&self, number: u64) -> Planted {
+        match self.options.canary && has_canary(self.seed_of(number)) {
+            true => Planted::Canary,
+            false => Planted::Nothing,
+        }
+    }
+
+    fn runner(&self, planted: Planted) -> Runner {
+        let runner = Runner::new(self.options.limits);
+        match planted {
+            Planted::Nothing => runner,
+            Planted::Canary => runner.with_canary(),
+        }
+    }
+
     /// Runs one seed.
-    fn one(&self, number: u64, runner: &mut Runner, share: &mut Share) -> Option<Failure> {
+    fn one(&self, number: u64, planted: Planted, runner: &mut Runner, share: &mut Share) -> Option<Failure> {
         let seed = self.seed_of(number);
         let strategy = self.options.strategy;
         share.seeds += 1;
-        let mut run = match catch_unwind(AssertUnwindSafe(|| runner.seed(seed, strategy))) {
+        let run = match catch_unwind(AssertUnwindSafe(|| runner.seed(seed, strategy))) {
             Ok(run) => run,
             Err(payload) => {
                 let violation = runner.first_violation();
                 // The old one is in an unknown state.
-                let tape = std::mem::replace(runner, Runner::new(self.options.limits)).cut_off();
+                let tape = std::mem::replace(runner, self.runner(planted)).cut_off();
                 let mut failure = panicked(&self.options, seed, &*payload, violation);
                 failure.case.tape = tape;
                 return Some(failure);
@@ -332,7 +363,10 @@ impl Shared {
         share.events += run.judged.events;
         share.choices += run.judged.tape.len() as u64;
         share.verdicts[run.judged.verdict as usize] += 1;
-        share.judges_differ += u64::from(run.judged.judges_differ);
+        match planted {
+            Planted::Nothing => share.judges_differ += u64::from(run.judged.judges_differ),
+            Planted::Canary => share.canaries += 1,
+        }
         runner.add_witnesses(&mut share.witnesses);
         if self.options.keep_hashes {
             share.hashes.push((seed, run.judged.trace_hash));
@@ -343,10 +377,6 @@ impl Shared {
             share.rechecked += 1;
             first_difference(&run.judged, &again.judged)
         });
-        if self.options.canary == Some(seed) {
-            let message = format!("planted in seed {seed:#x}: a replay of the case shows nothing");
-            run.judged.findings.insert(0, Finding { rule: CANARY, message, at_ns: 0 });
-        }
         let (rule, message, at_ns) = match (differs, run.judged.findings.first()) {
             (Some(difference), _) => (NONDETERMINISM, difference, None),
             (None, _) if run.judged.stray_wake => {
