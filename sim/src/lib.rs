@@ -4,7 +4,9 @@
 
 pub mod case;
 pub mod choice;
+pub mod conform;
 pub mod oracle;
+pub mod pattern;
 pub mod report;
 pub mod rng;
 pub mod scenario;

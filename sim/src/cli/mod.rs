@@ -1,6 +1,8 @@
-//! The command line: `sweep`, `explore`, `run`, `replay`, `shrink`, `why`, `rules`. One file each; what they share is beside them.
+//! The command line: `sweep`, `explore`, `run`, `replay`, `shrink`, `why`, `check`, `dialect`, `rules`. One file each; what they share is beside them.
 
 mod args;
+mod check;
+mod dialect;
 mod exit;
 mod explore;
 mod file;
@@ -46,7 +48,8 @@ Examples:
   simvisor run --seed 0x2a                    one seed, event by event
   simvisor run scenario.toml --save it.json   a scenario of your own, kept as a case
   simvisor replay simvisor-cases/A1-0x2a.json the same run again
-  simvisor shrink simvisor-cases/A1-0x2a.json the smallest case that shows it";
+  simvisor shrink simvisor-cases/A1-0x2a.json the smallest case that shows it
+  simvisor check trace.jsonl                  a trace of your own runtime";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -62,6 +65,10 @@ enum Command {
     Shrink(shrink::Shrink),
     /// Show from which choice on a case had to break its rule.
     Why(why::Why),
+    /// Judge a trace that any runtime wrote.
+    Check(check::Check),
+    /// List or print the built-in dialects of `check`.
+    Dialect(dialect::ShowDialect),
     /// List the rules that every run is held against.
     Rules(rules::Rules),
 }
@@ -94,6 +101,8 @@ fn carry_out(command: &Command, page: &Page) -> Result<Exit, Trouble> {
         Command::Replay(replay) => replay.carry_out(page),
         Command::Shrink(shrink) => shrink.carry_out(page, run_by_cargo()),
         Command::Why(why) => why.carry_out(page),
+        Command::Check(check) => check.carry_out(page),
+        Command::Dialect(dialect) => dialect.carry_out(page),
         Command::Rules(rules) => rules.carry_out(page),
     }
 }

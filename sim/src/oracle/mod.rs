@@ -7,6 +7,7 @@
 mod attempts;
 mod controller;
 mod delivery;
+mod excuse;
 mod monitor;
 mod registry;
 mod restarts;
@@ -15,6 +16,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use excuse::Excuse;
+use excuse::Excuses;
 pub use monitor::{Monitor, Unexplained};
 use state::{Now, State};
 
@@ -106,6 +109,7 @@ pub struct Violation {
 #[derive(Debug, Default)]
 struct Report {
     violations: Vec<Violation>,
+    excuses: Excuses,
     witnesses: Vec<u64>,
     /// Rules that were broken in this trace: one report for each is enough.
     broken: u64,
@@ -117,6 +121,7 @@ struct Report {
 impl Report {
     fn reset(&mut self) {
         self.violations.clear();
+        self.excuses.reset();
         self.witnesses.clear();
         self.witnesses.resize(RULES.len(), 0);
         self.broken = 0;
@@ -135,7 +140,7 @@ impl Report {
     #[cold]
     fn breaks(&mut self, rule: Rule, message: String) {
         let bit = 1 << rule as u32;
-        if self.broken & bit == 0 {
+        if self.broken & bit == 0 && !self.excuses.covers(RULES[rule as usize].id, &message) {
             self.broken |= bit;
             let (at_ns, record, seq) = (self.at_ns, self.record, self.seq);
             self.violations.push(Violation { rule: RULES[rule as usize].id, message, at_ns, record, seq });
@@ -167,6 +172,17 @@ impl Rules {
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         &self.report.violations
+    }
+
+    /// Lets these departures pass, in every trace from now on.
+    pub fn excuse(&mut self, excuses: Vec<Excuse>) {
+        self.report.excuses.set(excuses);
+    }
+
+    /// How often each excuse was made use of in this trace, in the order in which they were given.
+    #[must_use]
+    pub fn excused(&self) -> &[u64] {
+        self.report.excuses.used()
     }
 
     /// How often each rule was put to the test, in the order of [`RULES`].

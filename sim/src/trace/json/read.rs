@@ -123,9 +123,7 @@ impl<R: io::BufRead> TraceReader<R> {
     /// # Errors
     /// If the input fails, is empty, or does not begin with the header of a trace of this version.
     pub fn open(path_for_messages: &str, input: R) -> Result<Self, TraceError> {
-        let glossary =
-            Glossary { texts: Texts::default(), bytes: 0, texts_max: TEXTS_MAX, bytes_max: TEXT_BYTES_MAX };
-        Self::open_with(path_for_messages, input, glossary)
+        Self::open_with(path_for_messages, input, Glossary::default())
     }
 
     fn open_with(path: &str, input: R, mut glossary: Glossary) -> Result<Self, TraceError> {
@@ -313,7 +311,7 @@ fn shown(text: &str, chars_max: usize) -> String {
 
 /// What is wrong with a line of the right shape.
 #[derive(Debug, Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[error("expected one kind of record beside `at_ns` and `turn`, such as `event` or `end`; found none")]
     NoKind,
     #[error("expected one kind of record, found both `{0}` and `{1}`; write two lines")]
@@ -326,15 +324,40 @@ pub(super) enum Fault {
 
 /// The texts of a trace, within bounds.
 #[derive(Debug)]
-pub(super) struct Glossary {
-    texts: Texts,
+pub(crate) struct Glossary {
+    pub(crate) texts: Texts,
     bytes: usize,
     texts_max: usize,
     bytes_max: usize,
 }
 
+impl Default for Glossary {
+    fn default() -> Self {
+        Self { texts: Texts::default(), bytes: 0, texts_max: TEXTS_MAX, bytes_max: TEXT_BYTES_MAX }
+    }
+}
+
+/// The header on a line, for a reader that goes on after an error.
+pub(crate) fn parse_header(line: &[u8], glossary: &mut Glossary) -> Result<Header, String> {
+    let line: HeaderLine<'_> = serde_json::from_slice(line).map_err(|error| what_is_wrong(&error))?;
+    line.header(glossary).map_err(|fault| fault.to_string())
+}
+
+/// The record on a line, for a reader that goes on after an error.
+pub(crate) fn parse_record(line: &[u8], glossary: &mut Glossary) -> Result<Record, String> {
+    let line: RecordLine<'_> = serde_json::from_slice(line).map_err(|error| what_is_wrong(&error))?;
+    line.record(glossary).map_err(|fault| fault.to_string())
+}
+
+/// What serde says, without the place in the line.
+fn what_is_wrong(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    shown(text.strip_suffix(&place).unwrap_or(&text), SHOWN_CHARS_MAX)
+}
+
 impl Glossary {
-    pub(super) fn intern(&mut self, text: &str) -> Result<Text, Fault> {
+    pub(crate) fn intern(&mut self, text: &str) -> Result<Text, Fault> {
         if let Some(known) = self.texts.find(text) {
             return Ok(known);
         }

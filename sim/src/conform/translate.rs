@@ -1,0 +1,524 @@
+//! From a runtime's own words to those of the contract, record by record.
+//!
+//! What it remembers is bounded: one entry for each task that is registered or asked for, the calls without an answer,
+//! and the numbers of the latest events.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+use simvisor::{BackoffSource, EventKind};
+
+use super::dialect::{Answered, Becomes, Dialect, EventRule, Field, Observed, Sequence, State};
+use super::foreign::{ForeignEvent, ForeignRecord, ForeignWhat};
+use crate::trace::{Answer, Call, EventNote, Header, KINDS, Record, SpecNote, Text, Texts, What};
+
+/// Most events whose numbers are kept for those who receive them.
+const NUMBERS_MAX: usize = 1 << 20;
+
+/// Numbers that are kept beyond what bus and queues hold.
+const NUMBERS_SPARE: u64 = 4096;
+
+/// What is known of a task.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    registered: bool,
+    added: bool,
+    removing: bool,
+    open: bool,
+    failed: bool,
+    attempt: u32,
+    reason: Option<Text>,
+    timeout_ns: u64,
+}
+
+/// A call without an answer.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    op: u32,
+    task: Text,
+    cancel: bool,
+    refused: Option<Answered>,
+}
+
+/// Turns foreign records into records of the contract.
+#[derive(Debug)]
+pub struct Translator {
+    dialect: Dialect,
+    /// Which deviations are on, and how often each changed the meaning of an event.
+    on: Vec<bool>,
+    used: Vec<u64>,
+    tasks: FxHashMap<Text, Known>,
+    asked: Vec<Asked>,
+    shutdown: bool,
+    /// Of the latest events: their own number, and that which was given to them, if they mean anything.
+    numbers: VecDeque<(u64, Option<u64>)>,
+    numbers_max: usize,
+    next_seq: u64,
+    /// Tasks by the field that tells incarnations apart.
+    identities: FxHashMap<String, Text>,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It was translated, perhaps to nothing.
+    Known,
+    /// An event of a kind that neither dialect nor contract knows.
+    UnknownKind(String),
+    /// It refers to an event that is not known any more or never was.
+    UnknownEvent(u64),
+    /// A template gave no value for this field.
+    Unset(Field),
+}
+
+impl Translator {
+    /// A translator of a dialect with these deviations on.
+    #[must_use]
+    pub fn new(dialect: Dialect, on: Vec<bool>) -> Self {
+        Self {
+            used: vec![0; on.len()],
+            dialect,
+            on,
+            tasks: FxHashMap::default(),
+            asked: Vec::new(),
+            shutdown: false,
+            numbers: VecDeque::new(),
+            numbers_max: 0,
+            next_seq: 0,
+            identities: FxHashMap::default(),
+        }
+    }
+
+    /// The dialect.
+    #[must_use]
+    pub fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+
+    /// How often each deviation changed the meaning of an event, in the order of the dialect.
+    #[must_use]
+    pub fn used(&self) -> &[u64] {
+        &self.used
+    }
+
+    /// A new trace begins.
+    pub fn begin(&mut self, header: &Header) {
+        self.used.fill(0);
+        self.tasks.clear();
+        self.asked.clear();
+        self.shutdown = false;
+        self.numbers.clear();
+        let held = header.subscribers.iter().map(|&(_, capacity)| capacity).max().unwrap_or(0);
+        let wanted = held.saturating_add(header.config.bus_capacity).saturating_add(NUMBERS_SPARE);
+        self.numbers_max = usize::try_from(wanted).map_or(NUMBERS_MAX, |wanted| wanted.min(NUMBERS_MAX));
+        self.next_seq = 0;
+        self.identities.clear();
+    }
+
+    /// Appends what a record means to `out`.
+    pub fn record(&mut self, record: &ForeignRecord, texts: &mut Texts, out: &mut Vec<Record>) -> Fate {
+        let (at_ns, turn) = (record.at_ns, record.turn);
+        let mut tell = |what| out.push(Record { at_ns, turn, what });
+        match &record.what {
+            ForeignWhat::Event(event) => self.event(event, texts, &mut tell),
+            ForeignWhat::Same(What::Event(note)) if self.takes_as_is() => {
+                self.learn(note);
+                tell(What::Event(*note));
+                Fate::Known
+            }
+            ForeignWhat::Same(What::Event(note)) => {
+                self.event(&ForeignEvent::of(note, texts), texts, &mut tell)
+            }
+            ForeignWhat::Same(what) => self.other(what, &mut tell),
+        }
+    }
+
+    /// Nothing is changed in an event of the contract.
+    fn takes_as_is(&self) -> bool {
+        self.dialect.sequence == Sequence::AsIs
+            && self.dialect.events.is_empty()
+            && self.dialect.deviations.iter().all(|deviation| deviation.events.is_empty())
+    }
+
+    fn is_unobserved(&self, kinds: &[Observed]) -> bool {
+        self.dialect.unobserved.iter().any(|kind| kinds.contains(kind))
+    }
+
+    fn other(&mut self, what: &What, tell: &mut dyn FnMut(What)) -> Fate {
+        let hidden = match what {
+            What::Call { op, call } => {
+                self.call(*op, call);
+                self.is_unobserved(&[Observed::Calls])
+            }
+            What::Answer { op, .. } => {
+                let refused = self.answer(*op);
+                if self.is_unobserved(&[Observed::Calls, Observed::Answers]) {
+                    return Fate::Known;
+                }
+                if let Some(answer) = refused {
+                    tell(What::Answer { op: *op, answer });
+                    return Fate::Known;
+                }
+                false
+            }
+            What::BodyEntered { .. } | What::BodyLeft { .. } => self.is_unobserved(&[Observed::Bodies]),
+            What::BodyCancelled { .. } => self.is_unobserved(&[Observed::Bodies, Observed::BodyCancelled]),
+            What::ReceiverOpened { .. } | What::ReceiverClosed { .. } | What::Lagged { .. } => {
+                self.is_unobserved(&[Observed::Receivers])
+            }
+            What::Counters { .. } => self.is_unobserved(&[Observed::Counters]),
+            What::Leftovers { .. } => self.is_unobserved(&[Observed::Leftovers]),
+            What::Received { .. } | What::HandlerEntered { .. } | What::HandlerLeft { .. } => {
+                let kind = match what {
+                    What::Received { .. } => Observed::Receivers,
+                    _ => Observed::Handlers,
+                };
+                if self.is_unobserved(&[kind]) {
+                    return Fate::Known;
+                }
+                return self.of_event(what, tell);
+            }
+            What::Delivered { .. } => return self.of_event(what, tell),
+            _ => false,
+        };
+        if !hidden {
+            tell(what.clone());
+        }
+        Fate::Known
+    }
+
+    /// A record that refers to an event by its number.
+    fn of_event(&self, what: &What, tell: &mut dyn FnMut(What)) -> Fate {
+        let mut what = what.clone();
+        let (What::Received { seq, .. }
+        | What::HandlerEntered { seq, .. }
+        | What::HandlerLeft { seq, .. }
+        | What::Delivered { seq }) = &mut what
+        else {
+            return Fate::Known;
+        };
+        if self.dialect.sequence == Sequence::Renumber {
+            let place = self.numbers.partition_point(|(own, _)| own < seq);
+            match self.numbers.get(place) {
+                Some(&(own, given)) if own == *seq => match given {
+                    Some(given) => *seq = given,
+                    None => return Fate::Known, // it means nothing
+                },
+                _ => return Fate::UnknownEvent(*seq),
+            }
+        }
+        tell(what);
+        Fate::Known
+    }
+
+    fn call(&mut self, op: u32, call: &Call) {
+        let mut asked = |task, cancel| self.asked.push(Asked { op, task, cancel, refused: None });
+        let mut specs: &[SpecNote] = &[];
+        match call {
+            Call::Run(all) => specs = all,
+            Call::Add(spec) => {
+                asked(spec.task, false);
+                specs = std::slice::from_ref(spec);
+            }
+            Call::Submit { spec, .. } => specs = std::slice::from_ref(spec),
+            Call::Remove(task) => asked(*task, false),
+            Call::Cancel { task, .. } => asked(*task, true),
+            _ => {}
+        }
+        for spec in specs {
+            self.tasks.entry(spec.task).or_default().timeout_ns = spec.timeout_ns;
+        }
+    }
+
+    /// What the call is answered with instead, if it was refused by an event.
+    fn answer(&mut self, op: u32) -> Option<Answer> {
+        let place = self.asked.iter().position(|asked| asked.op == op)?;
+        let asked = self.asked.swap_remove(place);
+        Some(match (asked.refused?, asked.cancel) {
+            (Answered::NotFound, true) => Answer::Bool(false),
+            (Answered::NotFound, false) => Answer::NotFound,
+            (Answered::AlreadyExists, _) => Answer::AlreadyExists,
+            (Answered::ShuttingDown, _) => Answer::ShuttingDown,
+        })
+    }
+
+    fn event(&mut self, event: &ForeignEvent, texts: &mut Texts, tell: &mut dyn FnMut(What)) -> Fate {
+        let task = self.task_of(event, texts);
+        let name = task.map(|task| texts.get(task).to_owned());
+        let found = self.rule_for(event, task);
+        let Some((deviation, rule)) = found else {
+            let Some(&(kind, _)) = KINDS.iter().find(|(_, known)| *known == event.kind) else {
+                self.number(event.seq, 0);
+                return Fate::UnknownKind(event.kind.clone());
+            };
+            let seq = self.number(event.seq, 1);
+            self.publish(same(event, name.as_deref(), kind, seq, texts), tell);
+            return Fate::Known;
+        };
+        let rule = rule.clone();
+        if let Some(deviation) = deviation {
+            self.used[deviation] += 1;
+        }
+        if let (Some(answered), Some(task)) = (rule.answers, task)
+            && let Some(asked) = self.asked.iter_mut().rev().find(|asked| asked.task == task)
+        {
+            asked.refused = Some(answered);
+        }
+        let first = self.number(event.seq, rule.becomes.len() as u64);
+        let mut fate = Fate::Known;
+        for (seq, becomes) in (first..).zip(&rule.becomes) {
+            let mut note = same(event, name.as_deref(), becomes.kind, seq, texts);
+            self.fit(&mut note, becomes);
+            for (&field, template) in &becomes.set {
+                let value = self.fill(template, event, task, rule.when.fields.get("reason"), texts);
+                if !set(&mut note, field, value.as_deref(), texts) {
+                    fate = Fate::Unset(field);
+                }
+            }
+            self.publish(note, tell);
+        }
+        fate
+    }
+
+    /// The task of an event, which it may name by another field.
+    fn task_of(&mut self, event: &ForeignEvent, texts: &mut Texts) -> Option<Text> {
+        let named = event.task.as_deref().map(|task| texts.intern(task));
+        let Some(field) = &self.dialect.identity else { return named };
+        let Some(identity) = event.field(field) else { return named };
+        match named {
+            Some(task) => {
+                if matches!(event.kind.as_str(), "TaskRemoved") {
+                    self.identities.remove(&identity);
+                } else {
+                    self.identities.insert(identity, task);
+                }
+                Some(task)
+            }
+            None => self.identities.get(&identity).copied(),
+        }
+    }
+
+    fn rule_for(&self, event: &ForeignEvent, task: Option<Text>) -> Option<(Option<usize>, &EventRule)> {
+        let of_deviations = self.dialect.deviations.iter().enumerate().zip(&self.on);
+        let of_deviations = of_deviations
+            .filter(|(_, on)| **on)
+            .flat_map(|((index, deviation), _)| deviation.events.iter().map(move |rule| (Some(index), rule)));
+        let of_dialect = self.dialect.events.iter().map(|rule| (None, rule));
+        of_deviations.chain(of_dialect).find(|(_, rule)| self.fits(rule, event, task))
+    }
+
+    fn fits(&self, rule: &EventRule, event: &ForeignEvent, task: Option<Text>) -> bool {
+        let when = &rule.when;
+        rule.kind == event.kind
+            && when
+                .fields
+                .iter()
+                .all(|(field, pattern)| event.field(field).is_some_and(|value| pattern.fits(&value)))
+            && when.lacks.iter().all(|field| event.field(field).is_none())
+            && when.task.iter().all(|state| self.is(task, *state))
+    }
+
+    fn is(&self, task: Option<Text>, state: State) -> bool {
+        let unknown = Known::default();
+        let known = task.and_then(|task| self.tasks.get(&task)).unwrap_or(&unknown);
+        let cancelled = known.removing || self.shutdown;
+        match state {
+            State::Registered => known.registered,
+            State::Unregistered => !known.registered,
+            State::Added => known.added,
+            State::NotAdded => !known.added,
+            State::Cancelled => cancelled,
+            State::NotCancelled => !cancelled,
+            State::Removing => known.removing,
+            State::NotRemoving => !known.removing,
+            State::Open => known.open,
+            State::NotOpen => !known.open,
+            State::Failed => known.failed,
+            State::NotFailed => !known.failed,
+        }
+    }
+
+    /// Gives the events that come of one their numbers: the first of them.
+    fn number(&mut self, own: Option<u64>, count: u64) -> u64 {
+        if self.dialect.sequence == Sequence::AsIs {
+            return own.unwrap_or(self.next_seq);
+        }
+        let first = self.next_seq;
+        self.next_seq += count;
+        if let Some(own) = own {
+            if self.numbers.len() == self.numbers_max {
+                self.numbers.pop_front();
+            }
+            // Looked up by halving: one that goes back is put where it belongs.
+            let given = (count > 0).then(|| first + count - 1);
+            let place = self.numbers.partition_point(|(known, _)| *known < own);
+            self.numbers.insert(place, (own, given));
+        }
+        first
+    }
+
+    /// Takes away what the contract's kind does not have.
+    fn fit(&self, note: &mut EventNote, becomes: &Becomes) {
+        let has = fields_of(note.kind);
+        let goes = |field: Field| becomes.drop.contains(&field) || !has.contains(&field);
+        if goes(Field::Task) {
+            note.task = None;
+        }
+        if goes(Field::Reason) {
+            note.reason = None;
+        }
+        if goes(Field::Attempt) {
+            note.attempt = None;
+        }
+        if goes(Field::TimeoutMs) {
+            note.timeout_ms = None;
+        }
+        if goes(Field::DelayMs) {
+            note.delay_ms = None;
+        }
+        if goes(Field::BackoffSource) {
+            note.source = None;
+        }
+    }
+
+    /// A template with its gaps filled; `None` if one of them cannot be.
+    fn fill(
+        &self,
+        template: &str,
+        event: &ForeignEvent,
+        task: Option<Text>,
+        pattern: Option<&crate::pattern::Pattern>,
+        texts: &Texts,
+    ) -> Option<String> {
+        let unknown = Known::default();
+        let known = task.and_then(|task| self.tasks.get(&task)).unwrap_or(&unknown);
+        let mut filled = String::with_capacity(template.len());
+        let mut rest = template;
+        while let Some(at) = rest.find('$') {
+            filled.push_str(&rest[..at]);
+            rest = &rest[at + 1..];
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let (name, behind) = rest.split_at(end);
+            rest = behind;
+            let value = if let Ok(gap) = name.parse::<usize>() {
+                let gaps = pattern?.captures(event.reason.as_deref()?)?;
+                (*gaps.get(gap.checked_sub(1)?)?).to_owned()
+            } else {
+                match name {
+                    "attempt" if known.attempt > 0 => known.attempt.to_string(),
+                    "reason" => texts.get(known.reason?).to_owned(),
+                    "timeout" => {
+                        let ns = match known.timeout_ns {
+                            0 => u64::from(event.timeout_ms?) * 1_000_000,
+                            ns => ns,
+                        };
+                        format!("{:?}", std::time::Duration::from_nanos(ns))
+                    }
+                    _ => event.field(name)?,
+                }
+            };
+            filled.push_str(&value);
+        }
+        filled.push_str(rest);
+        Some(filled)
+    }
+
+    fn publish(&mut self, note: EventNote, tell: &mut dyn FnMut(What)) {
+        self.learn(&note);
+        tell(What::Event(note));
+    }
+
+    /// What an event of the contract says about its task.
+    fn learn(&mut self, note: &EventNote) {
+        if note.kind == EventKind::ShutdownRequested {
+            self.shutdown = true;
+        }
+        let Some(task) = note.task else { return };
+        match note.kind {
+            EventKind::TaskAddRequested => {
+                let known = self.tasks.entry(task).or_default();
+                *known = Known { registered: true, timeout_ns: known.timeout_ns, ..Known::default() };
+            }
+            EventKind::TaskRemoved => {
+                self.tasks.remove(&task);
+            }
+            kind => {
+                let Some(known) = self.tasks.get_mut(&task) else { return };
+                match kind {
+                    EventKind::TaskAdded => known.added = true,
+                    EventKind::TaskRemoveRequested => known.removing = true,
+                    EventKind::TaskStarting => {
+                        known.open = true;
+                        known.attempt = note.attempt.unwrap_or(known.attempt + 1);
+                    }
+                    EventKind::TaskStopped => (known.open, known.failed) = (false, false),
+                    EventKind::TaskFailed => {
+                        (known.open, known.failed, known.reason) = (false, true, note.reason);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// The event, field by field.
+fn same(event: &ForeignEvent, task: Option<&str>, kind: EventKind, seq: u64, texts: &mut Texts) -> EventNote {
+    EventNote {
+        seq,
+        wall_ns: event.wall_ns,
+        kind,
+        task: task.map(|task| texts.intern(task)),
+        reason: event.reason.as_deref().map(|reason| texts.intern(reason)),
+        attempt: event.attempt,
+        timeout_ms: event.timeout_ms,
+        delay_ms: event.delay_ms,
+        source: event.source,
+    }
+}
+
+/// Sets a field to a text; false if the text is no value of this field.
+fn set(note: &mut EventNote, field: Field, value: Option<&str>, texts: &mut Texts) -> bool {
+    let number = value.and_then(|value| value.parse::<u32>().ok());
+    match field {
+        Field::Task => note.task = value.map(|value| texts.intern(value)),
+        Field::Reason => note.reason = value.map(|value| texts.intern(value)),
+        Field::Attempt => note.attempt = number,
+        Field::TimeoutMs => note.timeout_ms = number,
+        Field::DelayMs => note.delay_ms = number,
+        Field::BackoffSource => {
+            note.source = match value {
+                Some("success") => Some(BackoffSource::Success),
+                Some("failure") => Some(BackoffSource::Failure),
+                _ => None,
+            };
+            return note.source.is_some();
+        }
+    }
+    match field {
+        Field::Attempt | Field::TimeoutMs | Field::DelayMs => number.is_some(),
+        _ => value.is_some(),
+    }
+}
+
+/// The fields that a kind has: the table of contract section 2.
+fn fields_of(kind: EventKind) -> &'static [Field] {
+    use Field::{Attempt, BackoffSource, DelayMs, Reason, Task, TimeoutMs};
+    match kind {
+        EventKind::ShutdownRequested | EventKind::AllStoppedWithinGrace | EventKind::GraceExceeded => &[],
+        EventKind::TaskStopped
+        | EventKind::TaskAddRequested
+        | EventKind::TaskAdded
+        | EventKind::TaskRemoved => &[Task],
+        EventKind::TaskStarting => &[Task, Attempt],
+        EventKind::TimeoutHit => &[Task, Attempt, TimeoutMs],
+        EventKind::BackoffScheduled => &[Task, Attempt, DelayMs, BackoffSource, Reason],
+        EventKind::TaskFailed | EventKind::ActorExhausted | EventKind::ActorDead => &[Task, Attempt, Reason],
+        EventKind::TaskRemoveRequested
+        | EventKind::SubscriberPanicked
+        | EventKind::SubscriberOverflow
+        | EventKind::ControllerRejected
+        | EventKind::ControllerSubmitted
+        | EventKind::ControllerSlotTransition => &[Task, Reason],
+    }
+}

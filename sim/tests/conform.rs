@@ -1,0 +1,213 @@
+//! Traces of other runtimes: dialects, deviations, and whatever is odd about a trace.
+
+use simvisor_sim::conform::{Checked, Dialect, Judge, Switches, check};
+
+const HEADER: &str = r#"{"format":"simvisor-trace","version":1,"runtime":"mine 1.0","config":{"grace_ns":60000000000,"max_concurrent":0,"bus_capacity":1024,"timer_late_ns":0},"subscribers":[]}"#;
+
+/// One task that runs once, in the contract's words.
+const ONCE: [&str; 11] = [
+    r#"{"at_ns":0,"call":{"op":1,"do":{"add":{"task":"web","restart":"never","backoff":{"first_ns":0,"max_ns":0,"factor":1.0,"jitter":"none"},"timeout_ns":0}}}}"#,
+    r#"{"at_ns":0,"event":{"seq":0,"kind":"TaskAddRequested","wall_ns":0,"task":"web"}}"#,
+    r#"{"at_ns":0,"answer":{"op":1,"result":"done"}}"#,
+    r#"{"at_ns":0,"call":{"op":2,"do":{"run":[]}}}"#,
+    r#"{"at_ns":0,"event":{"seq":1,"kind":"TaskAdded","wall_ns":0,"task":"web"}}"#,
+    r#"{"at_ns":0,"event":{"seq":2,"kind":"TaskStarting","wall_ns":0,"task":"web","attempt":1}}"#,
+    r#"{"at_ns":5,"event":{"seq":3,"kind":"TaskStopped","wall_ns":5,"task":"web"}}"#,
+    r#"{"at_ns":5,"event":{"seq":4,"kind":"ActorExhausted","wall_ns":5,"task":"web","attempt":1,"reason":"policy_exhausted_success"}}"#,
+    r#"{"at_ns":5,"event":{"seq":5,"kind":"TaskRemoved","wall_ns":5,"task":"web"}}"#,
+    r#"{"at_ns":5,"answer":{"op":2,"result":"done"}}"#,
+    r#"{"at_ns":5,"end":"done"}"#,
+];
+
+fn judged(text: &str, dialect: Dialect, switches: &Switches) -> Checked {
+    let mut judge = Judge::new(dialect, switches).expect("its deviations are known");
+    check("t.jsonl", text.as_bytes(), &mut judge).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn by_contract(text: &str) -> Checked {
+    judged(text, Dialect::contract(), &Switches::default())
+}
+
+fn broken(checked: &Checked) -> Vec<&'static str> {
+    checked.judgement.departures.iter().map(|departure| departure.rule).collect()
+}
+
+fn lines(lines: &[&str]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_trace_by_the_book_conforms_and_says_what_it_put_to_the_test() {
+    let checked = by_contract(&lines(&[&[HEADER], &ONCE[..]].concat()));
+    assert_eq!(checked.oddities.seen(), []);
+    assert_eq!(broken(&checked), Vec::<&str>::new());
+    let tested: Vec<_> = checked.judgement.coverage.tested().collect();
+    assert!(tested.contains(&"A1") && tested.contains(&"G4") && !tested.contains(&"A6"), "{tested:?}");
+}
+
+#[test]
+fn each_oddity_is_reported_once_with_its_line_and_the_rest_is_judged() {
+    let odd = [
+        HEADER,
+        ONCE[0],
+        ONCE[1],
+        ONCE[2],
+        ONCE[3],
+        "no json",
+        r#"{"at_ns":0,"event":{"seq":1,"kind":"TaskAdded","wall_ns":0,"task":"web"}}"#,
+        r#"{"at_ns":0,"event":{"seq":2,"kind":"Sneezed","task":"web"}}"#,
+        r#"{"at_ns":0,"event":{"seq":3,"kind":"Sneezed","task":"web"}}"#,
+        r#"{"at_ns":0,"event":{"seq":4,"kind":"TaskStarting","wall_ns":0,"task":"web","attempt":1}}"#,
+        r#"{"at_ns":5,"event":{"seq":8,"kind":"TaskStopped","wall_ns":5,"task":"web"}}"#,
+        r#"{"at_ns":4,"event":{"seq":9,"kind":"ActorExhausted","wall_ns":5,"task":"web","attempt":1,"reason":"policy_exhausted_success"}}"#,
+        r#"{"at_ns":5,"weather":{"rain":true}}"#,
+        r#"{"event":{"seq":10,"kind":"TaskRemoved","wall_ns":5,"task":"web"}}"#,
+        r#"{"at_ns":5,"answer":{"op":2,"result":"done"}}"#,
+        r#"{"at_ns":5,"end":"do"#,
+    ];
+    // Renumbered, so that the gaps alone do not break a rule.
+    let mut dialect = Dialect::contract();
+    dialect.sequence = simvisor_sim::conform::Sequence::Renumber;
+    let checked = judged(odd.join("\n").as_str(), dialect, &Switches::default());
+    let seen: Vec<_> = checked.oddities.seen().iter().map(|odd| (odd.line, odd.times)).collect();
+    let told: Vec<_> = checked.oddities.seen().iter().map(|odd| odd.what.as_str()).collect();
+    assert_eq!(seen, [(6, 1), (8, 2), (11, 1), (12, 1), (13, 1), (14, 1), (16, 1), (16, 1)], "{told:#?}");
+    for (told, says) in told.iter().zip([
+        "no JSON",
+        "`Sneezed`",
+        "goes from 4 to 8: 3 events are not in the trace",
+        "goes back from 5 to 4",
+        "`weather`",
+        "`at_ns` is missing",
+        "cut off",
+        "without an `end`",
+    ]) {
+        assert!(told.contains(says), "{told} does not say {says}");
+    }
+    assert_eq!(broken(&checked), Vec::<&str>::new(), "{:#?}", checked.judgement.departures);
+}
+
+#[test]
+fn a_gap_in_the_numbers_of_the_contract_is_a_departure_too() {
+    let without: Vec<_> =
+        std::iter::once(HEADER).chain(ONCE.into_iter().filter(|line| !line.contains("\"seq\":3"))).collect();
+    let checked = by_contract(&lines(&without));
+    assert_eq!(checked.oddities.seen()[0].line, 8);
+    let broken = broken(&checked);
+    assert!(broken.contains(&"S1") && broken.contains(&"A1"), "{broken:?}");
+}
+
+#[test]
+fn a_trace_without_a_header_is_judged_with_assumptions() {
+    let checked = by_contract(&lines(&ONCE));
+    assert_eq!(checked.oddities.seen().len(), 1);
+    assert!(checked.oddities.seen()[0].what.contains("no header before this line"));
+    assert_eq!(broken(&checked), Vec::<&str>::new());
+}
+
+#[test]
+fn what_is_no_trace_at_all_is_refused() {
+    let refused = |text: &str| {
+        let mut judge = Judge::new(Dialect::contract(), &Switches::default()).expect("no deviations");
+        check("t.jsonl", text.as_bytes(), &mut judge).expect_err(text).to_string()
+    };
+    assert!(refused("").contains("it is empty"));
+    assert!(refused("hello\nworld\n").contains("no JSON object"));
+    assert!(refused("{\"format\":\"simvisor-case\"}").contains("simvisor-case"));
+    assert!(refused(&HEADER.replace("\"version\":1", "\"version\":9")).contains("update simvisor"));
+}
+
+#[test]
+fn attempts_of_taskvisor_0_9_are_those_of_the_contract() {
+    let trace = [
+        HEADER,
+        ONCE[0],
+        r#"{"at_ns":0,"event":{"seq":71,"kind":"TaskAddRequested","wall_ns":0,"task":"web","id":"t1"}}"#,
+        ONCE[2],
+        ONCE[3],
+        r#"{"at_ns":0,"event":{"seq":72,"kind":"TaskAdded","wall_ns":0,"task":"web","id":"t1"}}"#,
+        r#"{"at_ns":0,"event":{"seq":73,"kind":"AttemptStarting","wall_ns":0,"task":"web","id":"t1","attempt":1}}"#,
+        r#"{"at_ns":5,"event":{"seq":74,"kind":"AttemptSucceeded","wall_ns":5,"task":"web","id":"t1","attempt":1,"duration_ms":0}}"#,
+        r#"{"at_ns":5,"event":{"seq":75,"kind":"TaskFinished","wall_ns":5,"task":"web","id":"t1","outcome_kind":"outcome_completed"}}"#,
+        r#"{"at_ns":5,"event":{"seq":76,"kind":"TaskRemoved","wall_ns":5,"task":"web","id":"t1"}}"#,
+        ONCE[9],
+        ONCE[10],
+    ];
+    let dialect = || Dialect::named("taskvisor-0.9").expect("it is built in");
+    let checked = judged(&lines(&trace), dialect(), &Switches::default());
+    assert_eq!(checked.oddities.seen(), []);
+    assert_eq!(broken(&checked), Vec::<&str>::new(), "{:#?}", checked.judgement.departures);
+    // The same in the contract's words is full of kinds that nobody knows.
+    assert!(by_contract(&lines(&trace)).oddities.seen().len() >= 3);
+    // An outcome that does not fit the attempt is noticed through the dialect.
+    let fatal = lines(&trace).replace("outcome_completed\"", "outcome_fatal\",\"reason\":\"gone\"");
+    let broken = broken(&judged(&fatal, dialect(), &Switches::default()));
+    assert!(broken.contains(&"monitor"), "{broken:?}");
+}
+
+#[test]
+fn it_conforms_except_that() {
+    // taskvisor 0.1 answers an add of a taken name with Ok, and refuses it by an event.
+    let again = r#"{"at_ns":0,"call":{"op":7,"do":{"add":{"task":"web","restart":"never","backoff":{"first_ns":0,"max_ns":0,"factor":1.0,"jitter":"none"},"timeout_ns":0}}}}"#;
+    let trace = [
+        &[HEADER],
+        &ONCE[..6],
+        &[
+            again,
+            r#"{"at_ns":0,"event":{"seq":3,"kind":"TaskAddRequested","wall_ns":0,"task":"web"}}"#,
+            r#"{"at_ns":0,"answer":{"op":7,"result":"done"}}"#,
+            r#"{"at_ns":0,"event":{"seq":4,"kind":"TaskFailed","wall_ns":0,"task":"web","reason":"task_already_exists"}}"#,
+        ],
+        &[
+            r#"{"at_ns":5,"event":{"seq":5,"kind":"TaskStopped","wall_ns":5,"task":"web"}}"#,
+            r#"{"at_ns":5,"event":{"seq":6,"kind":"ActorExhausted","wall_ns":5,"task":"web","attempt":1,"reason":"policy_exhausted_success"}}"#,
+            r#"{"at_ns":5,"event":{"seq":7,"kind":"TaskRemoved","wall_ns":5,"task":"web"}}"#,
+        ],
+        &ONCE[9..],
+    ]
+    .concat();
+    let dialect = || Dialect::named("taskvisor-0.1").expect("it is built in");
+    let checked = judged(&lines(&trace), dialect(), &Switches::default());
+    assert_eq!(broken(&checked), Vec::<&str>::new(), "{:#?}", checked.judgement.departures);
+    let [excused] = checked.judgement.excused.as_slice() else { panic!("{:?}", checked.judgement.excused) };
+    assert_eq!((excused.deviation.as_str(), excused.times), ("refusals-are-events", 2));
+    // Nothing is let pass.
+    let strict = Switches { off: vec!["all".to_owned()], ..Switches::default() };
+    let broken = broken(&judged(&lines(&trace), dialect(), &strict));
+    assert!(broken.contains(&"G1") && broken.contains(&"monitor"), "{broken:?}");
+}
+
+#[test]
+fn an_excuse_lets_pass_what_it_names_and_nothing_else() {
+    let dialect = || {
+        Dialect::from_toml(
+            r#"
+            name = "late"
+            sentence = "Removals are late."
+            [[deviation]]
+            id = "late-removals"
+            sentence = "a task is removed later than at once"
+            excuse = [{ rule = "G4", saying = "*not removed at once" }, { rule = "G4", saying = "the clock moved on*" }]
+            "#,
+        )
+        .expect("a dialect")
+    };
+    let late = lines(&[&[HEADER], &ONCE[..]].concat())
+        .replace(r#"{"at_ns":5,"event":{"seq":5"#, r#"{"at_ns":6,"event":{"seq":5"#)
+        .replace(r#"{"at_ns":5,"answer":{"op":2"#, r#"{"at_ns":6,"answer":{"op":2"#)
+        .replace(r#"{"at_ns":5,"end""#, r#"{"at_ns":6,"end""#);
+    assert_eq!(broken(&by_contract(&late)), ["G4", "monitor"]);
+    let checked = judged(&late, dialect(), &Switches::default());
+    assert_eq!(broken(&checked), Vec::<&str>::new(), "{:#?}", checked.judgement.departures);
+    assert_eq!(checked.judgement.excused.len(), 1);
+    // A removal that comes twice is something else.
+    let twice = late.replace(
+        r#"{"at_ns":6,"answer":{"op":2"#,
+        concat!(
+            r#"{"at_ns":6,"event":{"seq":6,"kind":"TaskRemoved","wall_ns":6,"task":"web"}}"#,
+            "\n",
+            r#"{"at_ns":6,"answer":{"op":2"#
+        ),
+    );
+    assert_eq!(broken(&judged(&twice, dialect(), &Switches::default()))[0], "G4");
+}
