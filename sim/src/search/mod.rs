@@ -15,7 +15,9 @@ pub use explore::{
     Bounds, Exploration, ExploreOptions, ExploreProgress, Reduction, StateError, estimate, explore,
 };
 pub use judge::{CaseRun, Finding, Invariant, Judged, MONITOR, Runner, Verdict, profiled, replayed, seeded};
-pub use shrink::{ShrinkError, ShrinkOptions, ShrinkProgress, Shrunk, shrink, shrink_with};
+pub use shrink::{
+    ShrinkError, ShrinkOptions, ShrinkProgress, Shrunk, Smaller, shrink, shrink_scenario, shrink_with,
+};
 pub use sweep::{
     HANG, NONDETERMINISM, PANIC, Progress, SeedFailure, SweepError, SweepOptions, SweepReport, panic_message,
     sweep,

@@ -14,6 +14,9 @@
 //! shows the violation in a fixed order of all schedules with as few deviations.
 
 mod edits;
+mod plain;
+
+pub use self::plain::{Smaller, shrink_scenario};
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,0 +1,177 @@
+//! What happened, in the order in which it happened.
+//!
+//! A runtime tells of its events late: a subscriber is handed them by a worker, turns after they were published. Bodies
+//! and operations tell at once. All carry stamps of one clock ([`crate::machine`]), so the ledger keeps the records of
+//! an instant and writes them in order of their stamps.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use simvisor_sim::trace::{EndNote, EventNote, Header, JsonLines, Record, Sink, Text, Texts, Waiter, What};
+
+use crate::machine;
+
+/// A run that makes more records than this is given up.
+const RECORDS_MAX: u64 = 400_000;
+/// An instant that makes more records than this does not end.
+const RECORDS_PER_INSTANT_MAX: u64 = 12_000;
+
+/// Something that was begun and has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Open {
+    /// Who, such as `operation 3`.
+    pub(crate) who: String,
+    /// The task it belongs to, if any.
+    pub(crate) task: Option<String>,
+    /// What it waits for.
+    pub(crate) what: String,
+}
+
+/// Why a run should be given up now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// Time does not move.
+    Instant,
+    /// It is too long.
+    Run,
+}
+
+pub(crate) struct Ledger {
+    pub(crate) texts: Texts,
+    header: Header,
+    lines: JsonLines<Box<dyn Write + Send>>,
+    /// Stamped records that are not written.
+    waiting: Vec<(u64, What)>,
+    /// Stamp of the last record that was written.
+    written: u64,
+    has_begun: bool,
+    /// Number of the first event: a process counts all its events, and nobody can see those before the run.
+    first_seq: Option<u64>,
+    records: u64,
+    /// The instant of the last record, and how many there were.
+    instant: (u64, u64),
+    open: BTreeMap<Open, u64>,
+    pub(crate) is_over: bool,
+}
+
+impl Ledger {
+    pub(crate) fn new(header: Header, texts: Texts, output: Box<dyn Write + Send>) -> Self {
+        Self {
+            texts,
+            header,
+            lines: JsonLines::new(output),
+            waiting: Vec::new(),
+            written: 0,
+            has_begun: false,
+            first_seq: None,
+            records: 0,
+            instant: (0, 0),
+            open: BTreeMap::new(),
+            is_over: false,
+        }
+    }
+
+    /// Takes a record that is made now.
+    pub(crate) fn record(&mut self, what: What) -> Result<(), Excess> {
+        self.record_at(machine::stamp(), what)
+    }
+
+    /// Takes a record that was stamped before.
+    pub(crate) fn record_at(&mut self, stamp: u64, what: What) -> Result<(), Excess> {
+        if self.is_over {
+            return Ok(());
+        }
+        self.waiting.push((stamp, what));
+        self.records += 1;
+        let now_ns = machine::now_ns();
+        if self.instant.0 != now_ns {
+            // What was stamped at an earlier instant has been told by now.
+            self.instant = (now_ns, 0);
+            if self.waiting.len() > 4_096 {
+                self.write();
+            }
+        }
+        self.instant.1 += 1;
+        match () {
+            () if self.instant.1 > RECORDS_PER_INSTANT_MAX => Err(Excess::Instant),
+            () if self.records > RECORDS_MAX => Err(Excess::Run),
+            () => Ok(()),
+        }
+    }
+
+    pub(crate) fn begin(&mut self, open: Open) {
+        self.open.insert(open, machine::now_ns());
+    }
+
+    pub(crate) fn end_of(&mut self, open: &Open) {
+        self.open.remove(open);
+    }
+
+    pub(crate) fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// The instant of the last record.
+    pub(crate) fn last_ns(&self) -> u64 {
+        self.instant.0
+    }
+
+    /// Who waits for what.
+    pub(crate) fn waiters(&mut self) -> Vec<Waiter> {
+        let Self { open, texts, .. } = self;
+        let waiter = |(open, &since_ns): (&Open, &u64)| Waiter {
+            who: texts.intern(&open.who),
+            task: open.task.as_deref().map(|task| texts.intern(task)),
+            what: texts.intern(&open.what),
+            since_ns,
+        };
+        open.iter().map(waiter).collect()
+    }
+
+    pub(crate) fn text(&mut self, text: &str) -> Text {
+        self.texts.intern(text)
+    }
+
+    /// The last record; nothing is taken after it.
+    pub(crate) fn end(&mut self, end: EndNote) {
+        if self.is_over {
+            return;
+        }
+        self.waiting.push((u64::MAX, What::End(end)));
+        self.write();
+        self.is_over = true;
+        let lines = std::mem::replace(&mut self.lines, JsonLines::new(Box::new(std::io::sink())));
+        // Whoever reads us may have gone; then nobody misses the rest.
+        drop(lines.finish());
+    }
+
+    fn write(&mut self) {
+        if !self.has_begun {
+            self.has_begun = true;
+            self.lines.begin(&self.header, &self.texts);
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.sort_by_key(|(stamp, _)| *stamp);
+        for (stamp, mut what) in waiting {
+            self.written = self.written.max(stamp);
+            let at_ns = if stamp == u64::MAX { machine::now_ns() } else { machine::instant_of(stamp) };
+            self.renumber(&mut what);
+            self.lines.record(&Record { at_ns, turn: None, what }, &self.texts);
+        }
+    }
+
+    /// Lets numbers of events begin with 0.
+    fn renumber(&mut self, what: &mut What) {
+        if let What::Event(EventNote { seq, .. }) = what {
+            self.first_seq.get_or_insert(*seq);
+        }
+        let first = self.first_seq.unwrap_or(0);
+        match what {
+            What::Event(EventNote { seq, .. })
+            | What::Received { seq, .. }
+            | What::HandlerEntered { seq, .. }
+            | What::HandlerLeft { seq, .. } => *seq = seq.saturating_sub(first),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! `simvisor-adapters`: scenarios on runtimes as they are published, judged.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use simvisor_adapters::judge::judge;
+use simvisor_adapters::play::{PLAY, play_from_stdin};
+use simvisor_adapters::sweep::{
+    DepartureJson, Distinct, SweepJson, SweepOptions, SweepReport, key, matters, sweep,
+};
+use simvisor_adapters::{Departure, Outcome, Play, subject, subjects};
+use simvisor_sim::case::{Case, FORMAT, Origin, Shown, VERSION};
+use simvisor_sim::search::shrink_scenario;
+use simvisor_sim::trace::record_line;
+
+/// Runs scenarios on runtimes as they are published and says where they leave the contract.
+#[derive(Parser)]
+#[command(
+    name = "simvisor-adapters",
+    version,
+    after_help = "\
+Examples:
+  simvisor-adapters sweep --subject taskvisor@0.1.0 --seeds 2000
+  simvisor-adapters replay target/departures/taskvisor@0.1.0/01-D6.json --trace
+  simvisor-adapters shrink CASE --out smaller.json"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists the runtimes, and what of each is not judged
+    Subjects,
+    /// Runs many seeds and lists where a runtime leaves the contract
+    Sweep(Sweep),
+    /// Runs a case and says what the judges say
+    Replay(Replay),
+    /// Makes a case as small as it gets
+    Shrink(Shrink),
+    /// Plays one case from standard input; what the others start
+    #[command(name = PLAY, hide = true)]
+    Play,
+}
+
+#[derive(Parser)]
+struct Sweep {
+    /// The runtime
+    #[arg(long)]
+    subject: String,
+    /// How many seeds
+    #[arg(long, default_value_t = 2_000)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// How many interleavings of each seed's scenario
+    #[arg(long, default_value_t = 1)]
+    interleavings: u64,
+    /// Runs at once [default: one for each core]
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Where the cases go [default: target/departures/SUBJECT]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Runs that may be spent to shrink each case; 0 leaves them as they are
+    #[arg(long, default_value_t = 600)]
+    shrink_runs: u64,
+    /// Real time after which a run is given up, in milliseconds
+    #[arg(long, default_value_t = 5_000)]
+    patience_ms: u64,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Parser)]
+struct Replay {
+    /// The case
+    case: PathBuf,
+    /// Prints the trace, one record a line
+    #[arg(long)]
+    trace: bool,
+    /// Another runtime than the case's
+    #[arg(long)]
+    subject: Option<String>,
+    /// Real time after which the run is given up, in milliseconds
+    #[arg(long, default_value_t = 5_000)]
+    patience_ms: u64,
+}
+
+#[derive(Parser)]
+struct Shrink {
+    /// The case
+    case: PathBuf,
+    /// Where the smaller case goes [default: over the case]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Runs that may be spent
+    #[arg(long, default_value_t = 5_000)]
+    runs: u64,
+    /// Real time after which a run is given up, in milliseconds
+    #[arg(long, default_value_t = 5_000)]
+    patience_ms: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table
+    Text,
+    /// One object
+    Json,
+}
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Subjects => list(),
+        Command::Sweep(options) => options.run(),
+        Command::Replay(options) => options.run(),
+        Command::Shrink(options) => options.run(),
+        Command::Play => play_from_stdin().map(|()| ExitCode::SUCCESS).map_err(Into::into),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("simvisor-adapters: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn list() -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    for subject in subjects() {
+        writeln!(out, "{}, in the dialect `{}`. Not judged:", subject.name(), subject.dialect())?;
+        for text in subject.not_judged() {
+            writeln!(out, "  - {text}")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The example of a departure, as small as it got.
+struct Example {
+    play: Play,
+    outcome: Outcome,
+    seed: u64,
+}
+
+impl Example {
+    fn case(&self, rule: &str) -> Case {
+        let Departure { message, .. } = self.outcome.departures.first().cloned().unwrap_or(Departure {
+            rule: rule.to_owned(),
+            message: String::new(),
+            at_ns: 0,
+        });
+        let mut scenario = self.play.scenario.clone();
+        if scenario.name.is_empty() {
+            scenario.name = format!("{}, seed {:#x}", self.play.subject, self.seed);
+        }
+        Case {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            origin: Origin {
+                simvisor: env!("CARGO_PKG_VERSION").to_owned(),
+                seed: Some(self.play.seed),
+                strategy: self.play.subject.clone(),
+            },
+            shown: Shown {
+                verdict: self.outcome.verdict.to_owned(),
+                rule: Some(rule.to_owned()),
+                message: Some(message),
+                trace_hash: Some(format!("{:#018x}", self.outcome.trace_hash)),
+            },
+            scenario,
+            tape: Vec::new(),
+        }
+    }
+}
+
+/// Makes a play smaller while it departs in the same way.
+fn shrink(me: &Path, play: &Play, key_of: &(String, String), runs: u64) -> Result<(Play, bool)> {
+    let mut play = play.clone();
+    let subject = subject(&play.subject).ok_or("the subject is gone")?;
+    let mut trouble = None;
+    let mut shows = |play: &Play| match judge(me, play, |_, _, _| {}) {
+        Ok(outcome) => key(&outcome).as_ref() == Some(key_of),
+        Err(error) => {
+            trouble = Some(error);
+            false
+        }
+    };
+    let mut is_minimal = runs == 0;
+    // Without yields, if it shows there: before and after, for a smaller scenario may need none.
+    for round in 0..2 {
+        if play.seed != 0 && shows(&Play { seed: 0, ..play.clone() }) {
+            play.seed = 0;
+        } else if round > 0 {
+            break;
+        }
+        let smaller = shrink_scenario(&play.scenario, runs, |scenario| {
+            // As a replay would run it.
+            let mut scenario = scenario.clone();
+            subject.fit(&mut scenario);
+            shows(&Play { scenario, ..play.clone() })
+        });
+        play.scenario = smaller.scenario;
+        is_minimal = smaller.is_minimal;
+        if play.seed == 0 {
+            break;
+        }
+    }
+    match trouble {
+        Some(error) => Err(error.into()),
+        None => Ok((play, is_minimal)),
+    }
+}
+
+impl Sweep {
+    fn run(self) -> Result<ExitCode> {
+        let subject = subject(&self.subject)
+            .ok_or_else(|| format!("there is no subject `{}`; `subjects` lists them", self.subject))?;
+        let me = std::env::current_exe()?;
+        let jobs = match self.jobs {
+            Some(jobs) => jobs,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let options = SweepOptions {
+            from: self.from,
+            seeds: self.seeds,
+            interleavings: self.interleavings,
+            jobs,
+            patience_ms: self.patience_ms,
+        };
+        let step = (self.seeds / 20).max(1);
+        let report = sweep(&me, &*subject, &options, &|done| {
+            if done.is_multiple_of(step) {
+                eprintln!("{done} of {} seeds", self.seeds);
+            }
+        })?;
+        let out = self.out.clone().unwrap_or_else(|| Path::new("target/departures").join(subject.name()));
+        std::fs::create_dir_all(&out)?;
+        let mut rows = Vec::new();
+        for (number, distinct) in (1..).zip(&report.departures) {
+            eprintln!("shrinking {number} of {}: {}", report.departures.len(), distinct.rule);
+            rows.push(self.example(&me, &out, number, distinct)?);
+        }
+        match self.format {
+            Format::Json => {
+                let json = SweepJson {
+                    subject: subject.name(),
+                    seeds: self.seeds,
+                    seconds: report.seconds,
+                    departures: rows,
+                };
+                println!("{}", serde_json::to_string_pretty(&json)?);
+            }
+            Format::Text => print(subject.name(), self.seeds, &report, &rows)?,
+        }
+        Ok(if report.departing == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    }
+
+    fn example(&self, me: &Path, out: &Path, number: u32, distinct: &Distinct) -> Result<DepartureJson> {
+        let key_of = (distinct.rule.clone(), simvisor_adapters::sweep::shape(&distinct.departure.message));
+        let (play, _) = match self.shrink_runs {
+            0 => (distinct.play.clone(), false),
+            runs => shrink(me, &distinct.play, &key_of, runs)?,
+        };
+        let mut outcome = judge(me, &play, |_, _, _| {})?;
+        if key(&outcome).as_ref() != Some(&key_of) {
+            // It does not repeat; then what was seen once is kept.
+            outcome.departures.insert(0, distinct.departure.clone());
+        }
+        let message = outcome.departures[0].message.clone();
+        let file = out.join(format!("{number:02}-{}.json", distinct.rule));
+        let matters = matters(&play.scenario);
+        let case = Example { play, outcome, seed: distinct.seed }.case(&distinct.rule);
+        std::fs::write(&file, case.to_json()?)?;
+        Ok(DepartureJson { rule: distinct.rule.clone(), seeds: distinct.seeds, message, case: file, matters })
+    }
+}
+
+fn print(name: &str, seeds: u64, report: &SweepReport, rows: &[DepartureJson]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "{name}: {seeds} seeds, {} runs, {} records in {:.1} s",
+        report.runs, report.records, report.seconds
+    )?;
+    let verdicts: Vec<_> =
+        report.verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
+    writeln!(out, "ended      {}", verdicts.join(", "))?;
+    writeln!(out, "lossy      {} runs lost events to the bus, and are judged up to there", report.lossy)?;
+    let (repeated, same) = report.repeated;
+    writeln!(out, "repeats    {same} of {repeated} runs that were repeated gave the same trace")?;
+    writeln!(out, "departures {} kinds, in {} seeds\n", rows.len(), report.departing)?;
+    writeln!(
+        out,
+        "{:<8} {:>5}  first departure of a run (shrunk), what has a part in it, case",
+        "rule", "seeds"
+    )?;
+    for row in rows {
+        writeln!(out, "{:<8} {:>5}  {}", row.rule, row.seeds, row.message)?;
+        let parts =
+            if row.matters.is_empty() { "nothing but tasks".to_owned() } else { row.matters.join(", ") };
+        writeln!(out, "{:15} {parts}", "")?;
+        writeln!(out, "{:15} {}", "", row.case.display())?;
+    }
+    Ok(())
+}
+
+/// The play of a case file.
+fn play_of(path: &Path, other: Option<&str>, patience_ms: u64) -> Result<(Case, Play)> {
+    let case = Case::read(path)?;
+    let name = other.unwrap_or(&case.origin.strategy).to_owned();
+    let subject = subject(&name).ok_or_else(|| {
+        format!(
+            "{}: `origin.strategy` is `{name}`, which is no subject; `subjects` lists them",
+            path.display()
+        )
+    })?;
+    let mut scenario = case.scenario.clone();
+    subject.fit(&mut scenario);
+    let seed = case.origin.seed.unwrap_or(0);
+    Ok((case, Play { subject: name, scenario, seed, patience_ms }))
+}
+
+impl Replay {
+    fn run(self) -> Result<ExitCode> {
+        let (case, play) = play_of(&self.case, self.subject.as_deref(), self.patience_ms)?;
+        let me = std::env::current_exe()?;
+        let mut out = std::io::stdout().lock();
+        let outcome = judge(&me, &play, |header, record, texts| {
+            if self.trace {
+                let line = match record {
+                    Some(record) => record_line(record, texts),
+                    None => simvisor_sim::trace::header_line(header, texts),
+                };
+                // Whoever reads this may have enough.
+                drop(writeln!(out, "{line}"));
+            }
+        })?;
+        drop(out);
+        let mut out: Box<dyn std::io::Write> =
+            if self.trace { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+        let detail = outcome.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
+        writeln!(out, "subject  {}", play.subject)?;
+        writeln!(out, "verdict  {}{detail}", outcome.verdict)?;
+        writeln!(out, "trace    {:#018x}, {} records", outcome.trace_hash, outcome.records)?;
+        for Departure { rule, message, at_ns } in &outcome.departures {
+            writeln!(out, "{rule:<8} at {} ms: {message}", at_ns / 1_000_000)?;
+        }
+        if outcome.verdict != "done" {
+            writeln!(out, "the last records:")?;
+            for line in &outcome.tail {
+                writeln!(out, "  {line}")?;
+            }
+        }
+        let then = case.shown.rule.as_deref();
+        let now = outcome.departures.first().map(|departure| departure.rule.as_str());
+        let same = match (then, now) {
+            (None, None) => "nothing, as then",
+            (Some(then), Some(now)) if then == now => "the same departure as then",
+            (_, None) => "nothing: the departure is no longer shown",
+            _ => "another departure than then",
+        };
+        writeln!(out, "now      {same}")?;
+        Ok(if outcome.departures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    }
+}
+
+impl Shrink {
+    fn run(self) -> Result<ExitCode> {
+        let (case, play) = play_of(&self.case, None, self.patience_ms)?;
+        let me = std::env::current_exe()?;
+        let first = judge(&me, &play, |_, _, _| {})?;
+        let Some(key_of) = key(&first) else {
+            return Err("the case departs from nothing, so there is nothing to shrink".into());
+        };
+        let (smaller, is_minimal) = shrink(&me, &play, &key_of, self.runs)?;
+        let outcome = judge(&me, &smaller, |_, _, _| {})?;
+        let message = outcome.departures.first().map_or("", |departure| &departure.message).to_owned();
+        let out = self.out.unwrap_or(self.case);
+        let seed = case.origin.seed.unwrap_or(0);
+        let smaller = Example { play: smaller, outcome, seed }.case(&key_of.0);
+        std::fs::write(&out, smaller.to_json()?)?;
+        println!("{:<8} {message}", key_of.0);
+        let how = if is_minimal {
+            "no edit makes it smaller"
+        } else {
+            "stopped before it was known to be the smallest"
+        };
+        println!(
+            "{} tasks, {} operations, {} subscribers; {how}",
+            smaller.scenario.tasks.len(),
+            smaller.scenario.operations.len(),
+            smaller.scenario.subscribers.len()
+        );
+        println!("case     {}", out.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}
