@@ -409,8 +409,10 @@ impl Stage {
                 Action::Remove(task) => Call::Remove(texts.intern(task)),
                 Action::Cancel { task, wait } => Call::Cancel {
                     task: texts.intern(task),
-                    wait_ns: u64::try_from(wait.map_or(self.shared.grace, |wait| wait.duration()).as_nanos())
-                        .unwrap_or(u64::MAX),
+                    wait_ns: u64::try_from(
+                        wait.map_or(self.shared.grace, simvisor_sim::scenario::Span::duration).as_nanos(),
+                    )
+                    .unwrap_or(u64::MAX),
                 },
                 Action::List => Call::List,
                 Action::Snapshot => Call::Snapshot,
