@@ -45,10 +45,16 @@ pub enum Site {
     BeforeSubmit,
     /// How an event gets from its stamp to the bus: 0 at once, 1 late, 2 twice.
     Delivery,
+    /// A number that a user's program asks for: 0 the lowest.
+    Random,
+    /// Whether a named fault of a user's program is possible in this run: 0 no.
+    Armed,
+    /// Whether a named fault that is possible happens here: 0 no.
+    Strikes,
 }
 
 /// Every site with its name in case files.
-pub const SITES: [(Site, &str); 14] = [
+pub const SITES: [(Site, &str); 17] = [
     (Site::Schedule, "schedule"),
     (Site::TimerTie, "timer-tie"),
     (Site::Jitter, "jitter"),
@@ -63,6 +69,9 @@ pub const SITES: [(Site, &str); 14] = [
     (Site::ControllerMessage, "preempt-controller-message"),
     (Site::BeforeSubmit, "preempt-before-submit"),
     (Site::Delivery, "delivery"),
+    (Site::Random, "random"),
+    (Site::Armed, "armed"),
+    (Site::Strikes, "strikes"),
 ];
 
 impl Site {
@@ -81,7 +90,7 @@ impl Site {
     /// Whether this is a place where the logic may be interrupted.
     #[must_use]
     pub fn is_preemption(self) -> bool {
-        self as u8 >= Self::BeforeAttempt as u8 && self != Self::Delivery
+        (Self::BeforeAttempt as u8..=Self::BeforeSubmit as u8).contains(&(self as u8))
     }
 }
 
@@ -173,6 +182,14 @@ pub trait Guide: std::fmt::Debug + Send {
     /// How another choice comes out, where this many lanes are ready besides the running one.
     fn decides(&mut self, site: Site, arity: u32, ready: u32) -> u32;
 
+    /// As [`Guide::decides`], for a choice that is told by a name of its own and not by who runs.
+    fn decides_at(&mut self, site: Site, _name: &str, arity: u32, ready: u32) -> u32 {
+        self.decides(site, arity, ready)
+    }
+
+    /// Time has come to this instant.
+    fn instant(&mut self, _now_ns: u64) {}
+
     /// A choice came out as 0 without being asked for, because it is calm.
     fn is_spared(&mut self, _site: Site) {}
 
@@ -246,8 +263,10 @@ impl Chooser {
 
     /// Time has come to this instant.
     pub(crate) fn instant(&mut self, now_ns: u64) {
-        if let Source::Drawn(strategy, _) = &mut self.source {
-            strategy.instant(now_ns);
+        match &mut self.source {
+            Source::Drawn(strategy, _) => strategy.instant(now_ns),
+            Source::Replayed(..) => {}
+            Source::Guided(guide) => lock(guide).instant(now_ns),
         }
     }
 
@@ -312,8 +331,8 @@ impl Chooser {
     }
 
     /// A value below `arity`, where `ready` lanes are ready besides the running one. Where only one value is possible
-    /// no choice is made.
-    pub(crate) fn choose(&mut self, site: Site, arity: u32, ready: u32) -> u32 {
+    /// no choice is made. `name` tells the choice apart where who runs does not matter.
+    pub(crate) fn choose(&mut self, site: Site, name: Option<&str>, arity: u32, ready: u32) -> u32 {
         if arity < 2 {
             return 0;
         }
@@ -327,7 +346,10 @@ impl Chooser {
                 strategy.decide(numbers, site, arity, ready, &mut self.footprint)
             }
             Source::Replayed(..) => self.replay(site, arity),
-            Source::Guided(guide) => lock(guide).decides(site, arity, ready),
+            Source::Guided(guide) => match name {
+                Some(name) => lock(guide).decides_at(site, name, arity, ready),
+                None => lock(guide).decides(site, arity, ready),
+            },
         };
         debug_assert!(value < arity, "{} drew {value} of {arity}", site.name());
         self.made.push(Choice { site, arity, value });

@@ -471,6 +471,7 @@ impl Stage {
             End::Livelock(stuck) => EndNote::Livelock(waiters(stuck)),
             End::Deadlock(stuck) => EndNote::Deadlock(waiters(stuck)),
             End::Limit(text) => EndNote::Limit(self.text(text)),
+            End::Stopped => unreachable!("no scenario stops its world"),
         };
         self.record(What::End(note));
         self.over.set(true);

@@ -53,6 +53,8 @@ pub(super) fn draw(temper: &Temper, numbers: &mut Numbers, site: Site, arity: u3
                 0
             }
         }
+        // A fault has to be possible in a run before it happens in it, so that most runs have few kinds of fault.
+        Site::Armed | Site::Strikes => u32::from(numbers.chance((1, 4))),
         site if site.is_preemption() => u32::from(temper.preempt > 0 && numbers.chance((temper.preempt, 16))),
         _ => numbers.below(arity),
     }

@@ -15,35 +15,35 @@ use crate::world::LaneKind;
 
 /// A future by role and name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Who {
-    pub(super) kind: LaneKind,
-    pub(super) name: Arc<str>,
+pub(crate) struct Who {
+    pub(crate) kind: LaneKind,
+    pub(crate) name: Arc<str>,
     /// Tells those of one role and name apart.
-    pub(super) twin: u32,
+    pub(crate) twin: u32,
 }
 
 /// Where a choice is made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) site: Site,
+pub(crate) struct Place {
+    pub(crate) site: Site,
     /// Who runs, or would have run.
-    pub(super) who: Who,
+    pub(crate) who: Who,
     /// How many choices at this site `who` had before.
-    pub(super) nth: u32,
+    pub(crate) nth: u32,
 }
 
 /// What a choice comes out as.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum To {
+pub(crate) enum To {
     Runs(Who),
     Value(u32),
 }
 
 /// A choice that comes out otherwise than in the plain schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Deviation {
-    pub(super) at: Place,
-    pub(super) to: To,
+pub(crate) struct Deviation {
+    pub(crate) at: Place,
+    pub(crate) to: To,
 }
 
 impl std::fmt::Display for Who {
@@ -69,6 +69,11 @@ impl std::fmt::Display for Deviation {
             (Site::Delivery, To::Value(0)) => write!(f, "an event of {who} is delivered at once"),
             (Site::Delivery, To::Value(1)) => write!(f, "an event of {who} is delivered late"),
             (Site::Delivery, To::Value(_)) => write!(f, "an event of {who} is delivered twice"),
+            (Site::Random, To::Value(value)) => write!(f, "{who} draws {value} at random"),
+            (Site::Armed, To::Value(0)) => write!(f, "the fault `{}` is not possible", who.name),
+            (Site::Armed, To::Value(_)) => write!(f, "the fault `{}` is possible", who.name),
+            (Site::Strikes, To::Value(0)) => write!(f, "the fault `{}` does not happen", who.name),
+            (Site::Strikes, To::Value(_)) => write!(f, "the fault `{}` happens", who.name),
             (Site::Jitter, To::Value(value)) => write!(f, "{who} draws {value} for its jitter"),
             (site, To::Value(0)) => write!(f, "{who} is not interrupted ({})", site.name()),
             (site, To::Value(_)) => write!(f, "{who} is interrupted ({})", site.name()),
@@ -78,7 +83,7 @@ impl std::fmt::Display for Deviation {
 
 impl Deviation {
     /// How far from the plain choice.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         match self.to {
             To::Runs(_) => 1,
             To::Value(value) => u64::from(value),
@@ -88,9 +93,9 @@ impl Deviation {
 
 /// A choice of a run and what else it could have been.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Point {
-    pub(super) at: Place,
-    pub(super) others: Vec<To>,
+pub(crate) struct Point {
+    pub(crate) at: Place,
+    pub(crate) others: Vec<To>,
 }
 
 /// What decides.
@@ -104,7 +109,7 @@ enum Plan {
 
 /// What follows a tape.
 #[derive(Debug)]
-pub(super) enum Rest {
+pub(crate) enum Rest {
     /// The plain schedule.
     Plain,
     /// A random one.
@@ -113,7 +118,7 @@ pub(super) enum Rest {
 
 /// Guides a run by deviations or by a tape, and tells where it deviated.
 #[derive(Debug)]
-pub(super) struct Pilot {
+pub(crate) struct Pilot {
     plan: Plan,
     /// Everybody who was ever met, and their numbers here.
     people: Vec<Who>,
@@ -122,7 +127,10 @@ pub(super) struct Pilot {
     lanes: Vec<u32>,
     asked: FxHashMap<(Site, u32), u32>,
     running: u32,
+    now_ns: u64,
     made: Vec<Deviation>,
+    /// When each of `made` was made, in nanoseconds.
+    made_at_ns: Vec<u64>,
     /// What else could have been, if that is wanted.
     points: Option<Vec<Point>>,
     /// Every choice, if they are wanted.
@@ -132,7 +140,7 @@ pub(super) struct Pilot {
 const NOBODY: u32 = 0;
 
 impl Pilot {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let nobody = Who { kind: LaneKind::Clock, name: Arc::from(""), twin: 0 };
         Self {
             plan: Plan::Deviations(FxHashMap::default()),
@@ -141,7 +149,9 @@ impl Pilot {
             lanes: Vec::new(),
             asked: FxHashMap::default(),
             running: NOBODY,
+            now_ns: 0,
             made: Vec::new(),
+            made_at_ns: Vec::new(),
             points: None,
             log: None,
         }
@@ -152,13 +162,15 @@ impl Pilot {
         self.lanes.resize(2, NOBODY); // nobody, and the clock
         self.asked.clear();
         self.running = NOBODY;
+        self.now_ns = 0;
         self.made.clear();
+        self.made_at_ns.clear();
         self.points = None;
         self.log = None;
     }
 
     /// The next run deviates so. With `points` it tells of every choice.
-    pub(super) fn deviate(&mut self, deviations: &[Deviation], points: bool) {
+    pub(crate) fn deviate(&mut self, deviations: &[Deviation], points: bool) {
         self.begin();
         self.points = points.then(Vec::new);
         let keyed = deviations.iter().map(|Deviation { at, to }| {
@@ -169,28 +181,39 @@ impl Pilot {
     }
 
     /// The next run follows a tape, and then `rest`.
-    pub(super) fn follow(&mut self, tape: Tape, rest: Rest) {
+    pub(crate) fn follow(&mut self, tape: Tape, rest: Rest) {
         self.begin();
         self.plan = Plan::Tape(tape, 0, rest);
     }
 
     /// The next run tells of every choice.
-    pub(super) fn keep_log(&mut self) {
+    pub(crate) fn keep_log(&mut self) {
         self.log = Some(Vec::new());
     }
 
     /// Every choice of the last run, if it was wanted.
-    pub(super) fn log(&mut self) -> Vec<Deviation> {
+    pub(crate) fn log(&mut self) -> Vec<Deviation> {
         self.log.take().unwrap_or_default()
     }
 
     /// Where the last run deviated, in order.
-    pub(super) fn made(&self) -> &[Deviation] {
+    pub(crate) fn made(&self) -> &[Deviation] {
         &self.made
     }
 
+    /// When each of [`Pilot::made`] was made, in nanoseconds.
+    pub(crate) fn made_at_ns(&self) -> &[u64] {
+        &self.made_at_ns
+    }
+
+    /// Whether the last run came to this choice.
+    pub(crate) fn came_to(&self, place: &Place) -> bool {
+        let who = self.numbers.get(&place.who);
+        who.and_then(|&who| self.asked.get(&(place.site, who))).is_some_and(|&asked| asked > place.nth)
+    }
+
     /// What else could have been in the last run, if it was wanted.
-    pub(super) fn points(&mut self) -> Vec<Point> {
+    pub(crate) fn points(&mut self) -> Vec<Point> {
         self.points.take().unwrap_or_default()
     }
 
@@ -236,6 +259,40 @@ impl Pilot {
         self.people[self.on_lane(lane) as usize].clone()
     }
 
+    fn decides_for(&mut self, site: Site, who: u32, arity: u32, ready: u32) -> u32 {
+        let nth = self.nth(site, who);
+        // An interruption that nobody makes use of is none.
+        let is_idle = site.is_preemption() && ready == 0;
+        if !is_idle && let Some(mut points) = self.points.take() {
+            // Of many values, the far end stands for all.
+            let others = if arity <= 3 { (1..arity).collect() } else { vec![arity - 1] };
+            let others = others.into_iter().map(To::Value).collect();
+            points.push(Point { at: self.place(site, who, nth), others });
+            self.points = Some(points);
+        }
+        let value = if let Plan::Tape(..) = self.plan {
+            match self.next_of_tape() {
+                Some(choice) => choice.value.min(arity - 1),
+                None if is_idle => 0,
+                None => self.rest(arity),
+            }
+        } else {
+            match self.wanted(site, who, nth) {
+                Some(To::Value(value)) => value.min(arity - 1),
+                _ => 0,
+            }
+        };
+        if value > 0 || self.log.is_some() {
+            let deviation = Deviation { at: self.place(site, who, nth), to: To::Value(value) };
+            if value > 0 {
+                self.made.push(deviation.clone());
+                self.made_at_ns.push(self.now_ns);
+            }
+            self.log.iter_mut().for_each(|log| log.push(deviation.clone()));
+        }
+        value
+    }
+
     fn wanted(&self, site: Site, who: u32, nth: u32) -> Option<To> {
         let Plan::Deviations(deviations) = &self.plan else { return None };
         if deviations.is_empty() { None } else { deviations.get(&(site, who, nth)).cloned() }
@@ -276,6 +333,7 @@ impl Guide for Pilot {
                 Deviation { at: self.place(Site::Schedule, who, nth), to: To::Runs(self.who_on(lane)) };
             if lane != oldest {
                 self.made.push(deviation.clone());
+                self.made_at_ns.push(self.now_ns);
             }
             self.log.iter_mut().for_each(|log| log.push(deviation.clone()));
         }
@@ -284,37 +342,17 @@ impl Guide for Pilot {
     }
 
     fn decides(&mut self, site: Site, arity: u32, ready: u32) -> u32 {
-        let who = self.running;
-        let nth = self.nth(site, who);
-        // An interruption that nobody makes use of is none.
-        let is_idle = site.is_preemption() && ready == 0;
-        if !is_idle && let Some(mut points) = self.points.take() {
-            // Of many values, the far end stands for all.
-            let others = if arity <= 3 { (1..arity).collect() } else { vec![arity - 1] };
-            let others = others.into_iter().map(To::Value).collect();
-            points.push(Point { at: self.place(site, who, nth), others });
-            self.points = Some(points);
-        }
-        let value = if let Plan::Tape(..) = self.plan {
-            match self.next_of_tape() {
-                Some(choice) => choice.value.min(arity - 1),
-                None if is_idle => 0,
-                None => self.rest(arity),
-            }
-        } else {
-            match self.wanted(site, who, nth) {
-                Some(To::Value(value)) => value.min(arity - 1),
-                _ => 0,
-            }
-        };
-        if value > 0 || self.log.is_some() {
-            let deviation = Deviation { at: self.place(site, who, nth), to: To::Value(value) };
-            if value > 0 {
-                self.made.push(deviation.clone());
-            }
-            self.log.iter_mut().for_each(|log| log.push(deviation.clone()));
-        }
-        value
+        self.decides_for(site, self.running, arity, ready)
+    }
+
+    fn decides_at(&mut self, site: Site, name: &str, arity: u32, ready: u32) -> u32 {
+        // The site is part of the key, so this is never taken for a future of the same name.
+        let who = self.number(&Who { kind: LaneKind::Other, name: Arc::from(name), twin: 0 });
+        self.decides_for(site, who, arity, ready)
+    }
+
+    fn instant(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
     }
 
     fn spawned(&mut self, lane: u32, kind: LaneKind, name: &Arc<str>, twin: u32) {

@@ -121,10 +121,10 @@ impl CaseRun {
 
 /// Everything that reads the trace of a run as it is made.
 #[derive(Debug, Default)]
-struct Judges {
-    hash: TraceHash,
-    rules: Rules,
-    monitor: Monitor,
+pub(crate) struct Judges {
+    pub(crate) hash: TraceHash,
+    pub(crate) rules: Rules,
+    pub(crate) monitor: Monitor,
     canary: Option<Canary>,
     events: u64,
     records: u64,

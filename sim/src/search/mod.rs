@@ -1,7 +1,7 @@
 //! Search: many seeds, or every schedule of a small world, and what became of each.
 
 mod canary;
-mod deviations;
+pub(crate) mod deviations;
 mod explore;
 mod judge;
 mod odometer;

@@ -37,6 +37,8 @@ pub(crate) struct Core {
     held: RefCell<Vec<Due>>,
     lanes: RefCell<Lanes>,
     chooser: RefCell<Chooser>,
+    /// Whoever runs the world has said that it is over.
+    stopped: Cell<bool>,
     /// Somebody wants to know what steps touch.
     tracks: Cell<bool>,
     /// Memory for the lanes that a search picks from.
@@ -62,6 +64,7 @@ impl Core {
                 Source::Replayed(Vec::new(), crate::choice::Fit::Lenient),
                 Vec::new(),
             )),
+            stopped: Cell::new(false),
             tracks: Cell::new(false),
             by_age: RefCell::default(),
         };
@@ -104,6 +107,7 @@ impl Core {
         self.running.set(NONE);
         self.wall_offset_ns.set(0);
         self.deliveries.set(1);
+        self.stopped.set(false);
     }
 
     /// Forgets the futures without dropping them: for a thread that is panicking already.
@@ -244,6 +248,9 @@ impl Core {
     pub(super) fn run(&self, limits: &Limits) -> End {
         let mut turns_at_instant: u64 = 0;
         loop {
+            if self.stopped.get() {
+                return End::Stopped;
+            }
             let (ready, live) = {
                 let slots = self.slots.borrow();
                 (slots.ready_count(), u64::from(slots.live_count()))
@@ -408,8 +415,18 @@ impl Core {
     }
 
     fn choose(&self, site: Site, arity: u32) -> u32 {
+        self.choose_at(site, None, arity)
+    }
+
+    /// A value below `arity`, at a site that is told apart by `name` where one is given.
+    pub(crate) fn choose_at(&self, site: Site, name: Option<&str>, arity: u32) -> u32 {
         let ready = self.slots.borrow().ready_count();
-        self.chooser.borrow_mut().choose(site, arity, ready)
+        self.chooser.borrow_mut().choose(site, name, arity, ready)
+    }
+
+    /// The world ends before its next turn.
+    pub(crate) fn stop(&self) {
+        self.stopped.set(true);
     }
 
     /// While timers are held back the clock is one of those that can run.

@@ -37,6 +37,27 @@ pub enum LaneKind {
 }
 
 impl LaneKind {
+    /// All kinds.
+    pub const ALL: [Self; 11] = [
+        Self::Clock,
+        Self::Registry,
+        Self::Listener,
+        Self::Worker,
+        Self::Actor,
+        Self::Run,
+        Self::Operation,
+        Self::Receiver,
+        Self::Courier,
+        Self::Other,
+        Self::Controller,
+    ];
+
+    /// The kind of this word.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The kind as a word.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -19,7 +19,7 @@ pub use lanes::LaneKind;
 pub(crate) use slots::Owner;
 
 use self::core::Core;
-use crate::choice::{Misfit, Source, Tape};
+use crate::choice::{Misfit, Site, Source, Tape};
 use crate::schedule::Profile;
 
 /// When a world is given up.
@@ -80,6 +80,8 @@ pub enum End {
     Deadlock(Vec<Stuck>),
     /// A limit was reached.
     Limit(String),
+    /// Whoever runs the world has said that it is over.
+    Stopped,
 }
 
 /// Memory for worlds, one after the other.
@@ -234,6 +236,18 @@ impl Handle {
     /// From now on nothing is interrupted by chance.
     pub fn calm_down(&self) {
         self.core.calm_down();
+    }
+
+    /// The world ends before its next turn, with [`End::Stopped`]; what is left in it is dropped.
+    pub fn stop(&self) {
+        self.core.stop();
+    }
+
+    /// A choice of a program: a value below `arity`, which is at least 1. `name` tells the site apart from others of
+    /// its kind; without one it is told by the future that runs.
+    #[must_use]
+    pub fn choose(&self, site: Site, name: Option<&str>, arity: u32) -> u32 {
+        self.core.choose_at(site, name, arity)
     }
 
     /// Futures and timers of the run that are still there, the running future apart.
