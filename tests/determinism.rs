@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use simvisor_sim::choice::Fit;
+use simvisor_sim::env::Env;
 use simvisor_sim::scenario::generate;
 use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::{Runner, replayed, seeded};
@@ -45,7 +46,7 @@ fn the_hashes_of_twenty_seeds_are_those_of_the_golden_file() {
         let run = runner.seed(seed, StrategyKind::default());
         writeln!(lines, "{seed:#018x} {:#018x}", run.judged.trace_hash).expect("strings take all");
     }
-    if std::env::var_os("SIMVISOR_BLESS").is_some() {
+    if Env::read().unwrap_or_else(|error| panic!("{error}")).bless {
         std::fs::write(path, &lines).expect("the golden file can be written");
     }
     let golden = std::fs::read_to_string(path).expect("the golden file is there");

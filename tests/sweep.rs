@@ -2,25 +2,12 @@
 //!
 //! `SIMVISOR_SEEDS=100000 cargo test` widens the sweep; `SIMVISOR_SEED=0x2a cargo test` runs that one seed.
 
+use simvisor_sim::env::Env;
 use simvisor_sim::oracle::RULES;
 use simvisor_sim::search::{Runner, SweepOptions, sweep};
 
 /// Seeds of an ordinary test run.
 const SEEDS: u64 = 10_000;
-
-/// The value of an environment variable; a malformed one is an error that names it.
-fn number_of(variable: &str) -> Option<u64> {
-    let text = std::env::var_os(variable)?;
-    let text =
-        text.to_str().unwrap_or_else(|| panic!("{variable} is not UTF-8; expected a number, decimal or 0x…"));
-    let parsed = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    Some(parsed.unwrap_or_else(|_| {
-        panic!("{variable}={text} is no number; expected decimal or 0x…, such as 42 or 0x2a")
-    }))
-}
 
 fn options(first_seed: u64, seeds: u64) -> SweepOptions {
     let out = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/simvisor-cases");
@@ -29,11 +16,12 @@ fn options(first_seed: u64, seeds: u64) -> SweepOptions {
 
 #[test]
 fn a_sweep_finds_nothing_and_puts_every_rule_to_the_test() {
-    let one = number_of("SIMVISOR_SEED");
-    let options = match one {
+    let env = Env::read().unwrap_or_else(|error| panic!("{error}"));
+    let mut options = match env.seed {
         Some(seed) => options(seed, 1),
-        None => options(0, number_of("SIMVISOR_SEEDS").unwrap_or(SEEDS)),
+        None => options(0, env.seeds.unwrap_or(SEEDS)),
     };
+    options.strategy = env.strategy.unwrap_or(options.strategy);
     let report = sweep(&options, |_| ()).expect("the case directory can be written");
     for failure in &report.failures {
         eprintln!("seed {:#x} broke {}: {}", failure.seed, failure.rule, failure.message);
@@ -41,7 +29,7 @@ fn a_sweep_finds_nothing_and_puts_every_rule_to_the_test() {
         eprintln!("  its timeline:    cargo run --release -- replay {}", failure.case.display());
     }
     assert!(report.failures.is_empty(), "{} of {} seeds broke a rule", report.failures.len(), report.seeds);
-    if one.is_none() && options.seeds >= SEEDS {
+    if env.seed.is_none() && env.strategy.is_none() && options.seeds >= SEEDS {
         let untested: Vec<_> =
             RULES.iter().zip(&report.witnesses).filter(|(_, witnesses)| **witnesses == 0).collect();
         assert!(untested.is_empty(), "never put to the test: {untested:?}");

@@ -1,4 +1,9 @@
 //! Case files: one JSON document with all that a run needs, where it came from and what it showed.
+//!
+//! There are two kinds. A case of a scenario ([`Case`]) has the scenario in it and is all that its run needs. A case of
+//! a program ([`ProgramCase`], `"kind": "program"`) names a test of a user's and the choices under which it failed.
+
+mod program;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -8,6 +13,8 @@ use thiserror::Error;
 
 use crate::choice::{Choice, Site, Tape};
 use crate::scenario::{Scenario, ScenarioError};
+
+pub use program::{NamedChoice, PROGRAM, PROGRAM_VERSION, Program, ProgramCase, Someone};
 
 /// Format name of a case file.
 pub const FORMAT: &str = "simvisor-case";
@@ -104,6 +111,25 @@ pub enum CaseError {
         /// Its version.
         found: u64,
     },
+    /// As `Future`, for a case of a program.
+    #[error(
+        "{path}: version {found} is newer than version {PROGRAM_VERSION} of cases of programs, which this simvisor reads; \
+         update simvisor"
+    )]
+    FutureProgram {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: u64,
+    },
+    /// It is of the other kind.
+    #[error("{path}: this is {is}")]
+    OtherKind {
+        /// The file.
+        path: String,
+        /// What it is, and what runs it.
+        is: String,
+    },
     /// Its scenario makes no sense.
     #[error("{path}: {why}")]
     Scenario {
@@ -163,6 +189,10 @@ impl Case {
             Some(other) => return Err(CaseError::Foreign { path, found: other.to_string() }),
             None => return Err(CaseError::Foreign { path, found: "missing".to_owned() }),
         }
+        if head.is_of_program() {
+            let is = ProgramCase::parse(&path, text)?.how_to_run(&path);
+            return Err(CaseError::OtherKind { path, is });
+        }
         match head.version.as_ref().and_then(serde_json::Value::as_u64) {
             Some(version) if version > u64::from(VERSION) => {
                 return Err(CaseError::Future { path, found: version });
@@ -187,7 +217,14 @@ impl Case {
 #[derive(Deserialize)]
 struct Head {
     format: Option<serde_json::Value>,
+    kind: Option<serde_json::Value>,
     version: Option<serde_json::Value>,
+}
+
+impl Head {
+    fn is_of_program(&self) -> bool {
+        self.kind.as_ref().and_then(serde_json::Value::as_str) == Some(PROGRAM)
+    }
 }
 
 /// serde's message, which names line and column, with the nearest known name or a word on truncation.

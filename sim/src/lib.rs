@@ -1,10 +1,13 @@
 //! Deterministic simulation of task supervision.
 //!
-//! One picture: case → world → trace → verdict. See `docs/architecture.md`.
+//! One picture: case → world → trace → verdict. See `docs/architecture.md`. To run a program of your own in worlds
+//! under many seeds, see [`check()`].
 
 pub mod case;
+pub mod check;
 pub mod choice;
 pub mod conform;
+pub mod env;
 pub mod oracle;
 pub mod pattern;
 pub mod report;
@@ -14,3 +17,5 @@ pub mod schedule;
 pub mod search;
 pub mod trace;
 pub mod world;
+
+pub use check::{Check, Sim, check};

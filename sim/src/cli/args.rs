@@ -32,14 +32,7 @@ pub(crate) struct View {
 
 /// A seed, or a number of things: decimal or hexadecimal.
 pub(crate) fn number(text: &str) -> Result<u64, String> {
-    let digits: String = text.chars().filter(|&c| c != '_').collect();
-    let parsed = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        Some(hex) if hex.starts_with('+') => None,
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None if digits.starts_with('+') => None,
-        None => digits.parse().ok(),
-    };
-    parsed.ok_or_else(|| {
+    simvisor_sim::env::number(text).ok_or_else(|| {
         format!("`{text}` is no number from 0 to 2^64 - 1; write it in decimal like 42, or in hexadecimal like 0x2a")
     })
 }

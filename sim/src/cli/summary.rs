@@ -1,9 +1,8 @@
 //! What `run` and `replay` say when a run is over, and the words that all commands share.
 
 use anstyle::{AnsiColor, Style};
-use simvisor_sim::oracle::RULES;
 use simvisor_sim::report::nanos_text;
-use simvisor_sim::search::{CANARY, Finding, HANG, Judged, MONITOR, NONDETERMINISM, PANIC, UNNOTICED};
+use simvisor_sim::search::{Finding, Judged, NONDETERMINISM};
 
 use super::args::Format;
 use super::exit::Exit;
@@ -23,18 +22,7 @@ pub(crate) fn margin(format: Format, page: &Page) -> Page {
     }
 }
 
-/// The sentence of a rule, or of what takes a rule's place.
-pub(crate) fn sentence(rule: &str) -> &'static str {
-    match rule {
-        PANIC => "A run never panics.",
-        HANG => "A run comes to its end.",
-        NONDETERMINISM => "The same input gives the same choices, trace and verdict.",
-        MONITOR => "Every event must be one that the contract allows in a state that the runtime may be in.",
-        CANARY => "Planted, to prove that a violation reaches the exit code.",
-        UNNOTICED => "A planted violation is noticed by some judge.",
-        _ => RULES.iter().find(|known| known.id == rule).map_or("", |known| known.sentence),
-    }
-}
+pub(crate) use simvisor_sim::report::sentence;
 
 /// A line of the summary: what, and how it is.
 pub(crate) fn line(page: &Page, what: &str, how: &str) {
@@ -81,7 +69,7 @@ fn violation(page: &Page, rule: &str, message: &str, at_ns: Option<u64>) {
 mod tests {
     use simvisor_sim::scenario::generate;
     use simvisor_sim::schedule::StrategyKind;
-    use simvisor_sim::search::{Runner, seeded};
+    use simvisor_sim::search::{CANARY, HANG, PANIC, Runner, seeded};
 
     use super::*;
 

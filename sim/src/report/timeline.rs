@@ -38,7 +38,7 @@ pub enum Detail {
 }
 
 /// Widths of the columns, in characters. A longer cell pushes the row to the right.
-const TIME_WIDTH: usize = 14;
+pub(super) const TIME_WIDTH: usize = 14;
 const MARK_WIDTH: usize = 6;
 const WHO_WIDTH: usize = 14;
 
@@ -97,6 +97,28 @@ impl<W: io::Write> Timeline<W> {
         }
     }
 
+    /// Writes the names of the columns. A trace's beginning does so too.
+    pub fn heading(&mut self) {
+        let paint = Paint { colour: self.colour };
+        let names = columns("time", "seq", "who", "what", |cell, _| paint.cell(QUIET, cell));
+        self.write(&format!("{names}\n\n"));
+    }
+
+    /// Writes a row that is no record of the trace.
+    pub fn note(&mut self, at_ns: u64, mark: &str, who: &str, what: &str) {
+        let tone = Tone::Plain;
+        let row =
+            Row { mark: mark.to_owned(), who: who.to_owned(), what: shown(what), tone, more: Vec::new() };
+        self.row(at_ns, &row);
+    }
+
+    fn row(&mut self, at_ns: u64, row: &Row) {
+        let time = if self.now_ns == Some(at_ns) { String::new() } else { nanos_text(at_ns) };
+        self.now_ns = Some(at_ns);
+        let text = row.text(&time, Paint { colour: self.colour });
+        self.write(&text);
+    }
+
     fn write(&mut self, text: &str) {
         if self.error.is_none() {
             self.error = self.output.write_all(text.as_bytes()).err();
@@ -130,9 +152,8 @@ impl<W: io::Write> Sink for Timeline<W> {
         let paint = Paint { colour: self.colour };
         let mut text = format!("{}\n", paint.cell(STRONG, &title(header)));
         text += &format!("{}\n\n", limits(header, texts));
-        let names = columns("time", "seq", "who", "what", |cell, _| paint.cell(QUIET, cell));
-        text += &format!("{names}\n\n");
         self.write(&text);
+        self.heading();
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
@@ -141,10 +162,7 @@ impl<W: io::Write> Sink for Timeline<W> {
         }
         let mut row = Row::of(record, texts);
         self.complete(&mut row, record, texts);
-        let time = if self.now_ns == Some(record.at_ns) { String::new() } else { nanos_text(record.at_ns) };
-        self.now_ns = Some(record.at_ns);
-        let text = row.text(&time, Paint { colour: self.colour });
-        self.write(&text);
+        self.row(record.at_ns, &row);
     }
 }
 

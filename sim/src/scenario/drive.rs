@@ -497,20 +497,7 @@ struct Observer {
 
 impl Observe for Observer {
     fn event(&self, event: &Event) {
-        let note = {
-            let mut texts = self.stage.texts.borrow_mut();
-            EventNote {
-                seq: event.seq,
-                wall_ns: wall_ns(event.at),
-                kind: event.kind,
-                task: event.task.as_ref().map(|task| texts.intern_arc(task)),
-                reason: event.reason.as_ref().map(|reason| texts.intern_arc(reason)),
-                attempt: event.attempt,
-                timeout_ms: event.timeout_ms,
-                delay_ms: event.delay_ms,
-                source: event.backoff_source,
-            }
-        };
+        let note = event_note(event, &mut self.stage.texts.borrow_mut());
         self.stage.record(What::Event(note));
     }
 
@@ -518,6 +505,21 @@ impl Observe for Observer {
         if self.disorder {
             self.stage.record(What::Delivered { seq });
         }
+    }
+}
+
+/// An event as traces have it.
+pub(crate) fn event_note(event: &Event, texts: &mut Texts) -> EventNote {
+    EventNote {
+        seq: event.seq,
+        wall_ns: wall_ns(event.at),
+        kind: event.kind,
+        task: event.task.as_ref().map(|task| texts.intern_arc(task)),
+        reason: event.reason.as_ref().map(|reason| texts.intern_arc(reason)),
+        attempt: event.attempt,
+        timeout_ms: event.timeout_ms,
+        delay_ms: event.delay_ms,
+        source: event.backoff_source,
     }
 }
 

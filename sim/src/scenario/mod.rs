@@ -9,6 +9,7 @@ mod short;
 mod span;
 mod toml_file;
 
+pub(crate) use drive::event_note;
 pub use drive::{Play, drive};
 pub use generate::generate;
 pub use host::Host;

@@ -8,12 +8,14 @@ mod odometer;
 mod outcome;
 mod shrink;
 mod sweep;
+mod told;
 mod why;
 
 pub use canary::{CANARY, UNNOTICED, has_canary};
 pub use explore::{
     Bounds, Exploration, ExploreOptions, ExploreProgress, Reduction, StateError, estimate, explore,
 };
+pub(crate) use judge::Judges;
 pub use judge::{CaseRun, Finding, Invariant, Judged, MONITOR, Runner, Verdict, profiled, replayed, seeded};
 pub use shrink::{
     ShrinkError, ShrinkOptions, ShrinkProgress, Shrunk, Smaller, shrink, shrink_scenario, shrink_with,
@@ -22,4 +24,5 @@ pub use sweep::{
     HANG, NONDETERMINISM, PANIC, Progress, SeedFailure, SweepError, SweepOptions, SweepReport, panic_message,
     sweep,
 };
+pub use told::{ToldChoice, told_choices};
 pub use why::{Chance, Why, WhyOptions, why};

@@ -1,0 +1,150 @@
+//! One run of a program in a world.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::future::LocalBoxFuture;
+
+use super::hook;
+use super::sim::Sim;
+use super::stage::{Failure, FailureKind, Left, Log, Setup, Stage, Tally};
+use crate::choice::{Source, Tape};
+use crate::report::Detail;
+use crate::rng::{Numbers, Stream};
+use crate::schedule::{Profile, Strategy, StrategyKind};
+use crate::search::deviations::{Deviation, Pilot, Point, Rest};
+use crate::search::{profiled, seeded};
+use crate::world::{End, Engine, Finished, Limits};
+
+/// The program of a check.
+pub(super) type Body<'a> = &'a dyn Fn(Sim) -> LocalBoxFuture<'static, Result<(), String>>;
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub(super) struct Ran {
+    /// What went wrong first.
+    pub(super) failure: Option<Failure>,
+    pub(super) tape: Tape,
+    pub(super) turns: u64,
+    pub(super) trace_hash: u64,
+    pub(super) sometimes: BTreeMap<String, Tally>,
+    pub(super) log: Option<String>,
+    profile: Option<Profile>,
+}
+
+/// Runs a program, one world after the other.
+pub(super) struct Worlds<'a> {
+    engine: Engine,
+    setup: Rc<Setup>,
+    pub(super) limits: Limits,
+    body: Body<'a>,
+    /// What the plain run told about the program.
+    profile: Profile,
+    pilot: Arc<Mutex<Pilot>>,
+    pub(super) runs: u64,
+}
+
+/// The test's own future, in reports and on tapes.
+const TEST: &str = "test";
+
+impl<'a> Worlds<'a> {
+    pub(super) fn new(setup: Rc<Setup>, limits: Limits, body: Body<'a>) -> Self {
+        Self {
+            engine: Engine::new(),
+            setup,
+            limits,
+            body,
+            profile: Profile::default(),
+            pilot: Arc::new(Mutex::new(Pilot::new())),
+            runs: 0,
+        }
+    }
+
+    /// First in, first out, without any chance. What it tells helps the strategies.
+    pub(super) fn plain(&mut self) -> Ran {
+        let numbers = Numbers::new(0, Stream::Schedule);
+        let mut ran = self.run(Source::Drawn(Strategy::Count(Box::default()), numbers), None);
+        self.profile = ran.profile.take().unwrap_or_default();
+        ran
+    }
+
+    /// The run of a seed, with its log if that is wanted.
+    pub(super) fn seed(&mut self, seed: u64, strategy: StrategyKind, log: Option<Detail>) -> Ran {
+        let profile = self.profile.clone();
+        let source = profiled(seeded(seed, strategy), |_| Some(profile));
+        self.run(source, log.map(|detail| Log::new(detail, None)))
+    }
+
+    /// The run of a tape, and where it deviates from the plain one.
+    pub(super) fn follow(&mut self, tape: &Tape) -> (Ran, Vec<Deviation>) {
+        self.pilot().follow(tape.clone(), Rest::Plain);
+        let ran = self.guided(None);
+        let made = self.pilot().made().to_vec();
+        (ran, made)
+    }
+
+    /// The run that deviates so, with its log if that is wanted.
+    pub(super) fn deviate(&mut self, deviations: &[Deviation], log: Option<Detail>) -> Ran {
+        self.pilot().deviate(deviations, false);
+        self.guided(log)
+    }
+
+    /// As [`Worlds::deviate`], and what else could have been.
+    pub(super) fn look_around(&mut self, deviations: &[Deviation]) -> (Ran, Vec<Point>) {
+        self.pilot().deviate(deviations, true);
+        let ran = self.guided(None);
+        let points = self.pilot().points();
+        (ran, points)
+    }
+
+    /// Who made the choices of the last guided run.
+    pub(super) fn pilot(&self) -> MutexGuard<'_, Pilot> {
+        self.pilot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn guided(&mut self, log: Option<Detail>) -> Ran {
+        let log = log.map(|detail| Log::new(detail, Some(Arc::clone(&self.pilot))));
+        self.run(Source::Guided(Arc::clone(&self.pilot) as _), log)
+    }
+
+    fn run(&mut self, source: Source, log: Option<Log>) -> Ran {
+        self.runs += 1;
+        let world = self.engine.world(source);
+        let stage = Stage::new(world.handle(), &self.setup, log);
+        let sim = Sim { stage: Rc::clone(&stage) };
+        let (body, limits) = (self.body, &self.limits);
+        let done = hook::quiet(|| {
+            hook::caught(|| {
+                let future = body(sim.clone());
+                let on_stage = Rc::clone(&stage);
+                sim.drive(TEST, async move {
+                    if let Err(error) = future.await {
+                        on_stage.fail(FailureKind::Error, error);
+                    }
+                    on_stage.world.stop();
+                });
+                world.run(limits, |end| stage.end(end))
+            })
+        });
+        let finished = done.unwrap_or_else(|(panicked, _)| {
+            // Outside every future: while the test was made, or while what was left of it was dropped.
+            stage.broke_down(panicked);
+            let tape = std::mem::take(&mut self.engine).take_tape();
+            let (misfit, profile) = (None, None);
+            Finished { end: End::Stopped, tape, misfit, stray_wake: false, turns: 0, time_ns: 0, profile }
+        });
+        let Left { failures, sometimes, log, trace_hash } = stage.leave();
+        let mut failure = failures.into_iter().next();
+        if finished.stray_wake {
+            let mut message =
+                "a waker of this world was used on another thread, or in another world".to_owned();
+            if let Some(other) = failure {
+                message += &format!("\nthen: {}", other.message);
+            }
+            failure = Some(Failure { kind: FailureKind::StrayWake, message, at_ns: finished.time_ns });
+        }
+        let Finished { tape, turns, profile, .. } = finished;
+        Ran { failure, tape, turns, trace_hash, sometimes, log, profile }
+    }
+}
