@@ -22,6 +22,12 @@ use crate::search::deviations::Deviation;
 /// Rows of the timeline that a report shows.
 const ROWS_MAX: usize = 40;
 
+/// About how many turns of the executor are spent to make a failure simple, in all: some seconds.
+const SHRINK_TURNS_MAX: u64 = 10_000_000;
+
+/// Runs that are spent in any case.
+const SHRINK_RUNS_MIN: u64 = 20;
+
 pub(super) struct Session<'a> {
     env: Env,
     caller: Caller,
@@ -297,8 +303,10 @@ impl<'a> Session<'a> {
             // What is taken away may be what ends a run.
             self.worlds.limits.turns_max = limits.turns_max.min(2 * ran.turns + 1_000);
         }
+        let affordable = (SHRINK_TURNS_MAX / (ran.turns + 1)).max(SHRINK_RUNS_MIN);
+        let runs_max = self.check.shrink_runs_max.min(affordable);
         let worlds = &mut self.worlds;
-        let simple = shrink(made, self.check.shrink_runs_max, |deviations, points| {
+        let simple = shrink(made, runs_max, |deviations, points| {
             let (ran, points) = match points {
                 Points::Unwanted => (worlds.deviate(deviations, None), Vec::new()),
                 Points::Wanted => worlds.look_around(deviations),

@@ -276,11 +276,16 @@ fn tell_failures(report: &SweepReport, started: Started, page: &Page) {
 
 /// One line to copy that runs the case again.
 pub(super) fn replay_line(case: &Path, started: Started) -> String {
+    line_to_copy("replay", case, started)
+}
+
+/// One line to copy that does something with the case.
+pub(super) fn line_to_copy(what: &str, case: &Path, started: Started) -> String {
     let program = match started {
         Started::ByCargo => "cargo run --release --",
         Started::Directly => "simvisor",
     };
-    format!("{program} replay {}", quoted(&case.display().to_string()))
+    format!("{program} {what} {}", quoted(&case.display().to_string()))
 }
 
 /// A path as a shell takes it.

@@ -43,6 +43,15 @@ impl FailureReport {
         if let Some(at_ns) = self.at_ns {
             row("at", format!("{} of virtual time", nanos_text(at_ns)));
         }
+        rows.extend(self.trail());
+        rows
+    }
+
+    /// The rows that say how it came to that, and what to do next: choices, events, lines to copy.
+    #[must_use]
+    pub fn trail(&self) -> Vec<(String, String)> {
+        let mut rows = Vec::new();
+        let mut row = |what: &str, how: String| rows.push((what.to_owned(), how));
         for (number, text) in self.choices_in_words().into_iter().enumerate() {
             row(if number == 0 { "choices" } else { "" }, text);
         }

@@ -1,9 +1,11 @@
 //! Reports: a run, shown to a person.
 
 mod failure;
+mod marked;
 mod timeline;
 
 pub use failure::{FailureReport, last_rows, sentence};
+pub use marked::Marked;
 pub use timeline::{Detail, Timeline, timeline_line};
 
 /// A time or span in nanoseconds as people read it, to the nanosecond: `0s`, `250ns`, `12.000001ms`, `90.5s`.

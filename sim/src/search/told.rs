@@ -1,12 +1,14 @@
 //! The choices of a run in words.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::deviations::{Pilot, Rest};
 use super::judge::Runner;
 use crate::choice::{Source, Tape};
 use crate::scenario::Scenario;
-use crate::world::Limits;
+use crate::trace::Sink;
 
 /// A choice that was not the plain one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +27,13 @@ impl Pilot {
     }
 }
 
-/// The choices of a tape that are not the plain ones, in the run of a scenario. Panics and hangs as that run does.
-#[must_use]
-pub fn told_choices(scenario: &Scenario, tape: Tape, limits: Limits) -> Vec<ToldChoice> {
+/// Runs a scenario on a tape, shows the trace to `sink`, and tells the choices that are not the plain ones. Panics and
+/// hangs as that run does.
+pub fn told_choices(scenario: &Scenario, tape: Tape, sink: Rc<RefCell<dyn Sink>>) -> Vec<ToldChoice> {
     let mut pilot = Pilot::new();
     pilot.follow(tape, Rest::Plain);
     let pilot = Arc::new(Mutex::new(pilot));
-    Runner::new(limits).judge(scenario, Source::Guided(Arc::clone(&pilot) as _));
+    Runner::default().watch(scenario, Source::Guided(Arc::clone(&pilot) as _), sink);
     pilot.lock().unwrap_or_else(PoisonError::into_inner).told()
 }
 
@@ -42,6 +44,7 @@ mod tests {
     use crate::choice::Fit;
     use crate::scenario::generate;
     use crate::schedule::StrategyKind;
+    use crate::trace::TraceHash;
 
     #[test]
     fn every_choice_of_a_tape_that_is_not_zero_is_told_in_the_order_of_time() {
@@ -50,7 +53,9 @@ mod tests {
             let judged = Runner::default().judge(&scenario, seeded(seed, StrategyKind::Random));
             let again = Runner::default().judge(&scenario, replayed(judged.tape.clone(), Fit::Strict));
             assert_eq!(again.misfit, None);
-            let told = told_choices(&scenario, judged.tape.clone(), Limits::default());
+            let hash = Rc::new(RefCell::new(TraceHash::default()));
+            let told = told_choices(&scenario, judged.tape.clone(), Rc::clone(&hash) as _);
+            assert_eq!(hash.borrow_mut().digest(), judged.trace_hash, "it is the same run");
             let count = judged.tape.iter().filter(|choice| choice.value > 0).count();
             assert_eq!(told.len(), count, "seed {seed}");
             assert!(told.is_sorted_by_key(|choice| choice.at_ns));
