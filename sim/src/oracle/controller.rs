@@ -126,11 +126,11 @@ impl Controller {
         }
     }
 
-    /// Whether the controller is asking for the removal of this task.
-    pub(super) fn is_replacing(&self, task: usize) -> bool {
-        let running = self.slots.get(task).is_some_and(|slot| slot.phase == Phase::Running);
-        let front = self.undecided.front();
-        running && front.is_some_and(|front| front.task == task && front.admission == Admission::Replace)
+    /// The incarnation whose removal the controller is asking for, if it is one of this task.
+    pub(super) fn replaces(&self, task: usize) -> Option<u32> {
+        let slot = self.slots.get(task).filter(|slot| slot.phase == Phase::Running)?;
+        let front = self.undecided.front()?;
+        (front.task == task && front.admission == Admission::Replace).then_some(slot.incarnation)
     }
 
     /// A task was registered that nobody else had asked for: the slot's next one. Gives its operation and spec.
@@ -198,7 +198,7 @@ impl Controller {
     ) {
         let (name, reason) = texts(event, now);
         report.witness(Rule::C2);
-        let replacing = self.is_replacing(index);
+        let replacing = self.replaces(index).is_some();
         let slot = self.slot(index);
         let (text, by_replace) = match reason.strip_suffix(" (replace)") {
             Some(text) => (text, true),

@@ -15,6 +15,7 @@ mod run;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trackers;
 
 pub use excuse::Excuse;
 use excuse::Excuses;
@@ -155,6 +156,7 @@ const _: () = assert!(RULES.len() <= 64, "rules that were broken are kept as bit
 pub struct Rules {
     state: State,
     delivery: delivery::Delivery,
+    trackers: trackers::Trackers,
     run: run::Run,
     report: Report,
     /// The last record has come.
@@ -204,6 +206,7 @@ impl Sink for Rules {
     fn begin(&mut self, header: &Header, _texts: &Texts) {
         self.state.reset(header);
         self.delivery.reset(header);
+        self.trackers.reset();
         self.run.reset(header);
         self.report.reset();
         self.over = false;
@@ -219,7 +222,7 @@ impl Sink for Rules {
         }
         let now = Now { at_ns: record.at_ns, turn: record.turn, texts };
         self.report.at_ns = record.at_ns;
-        let Self { state, delivery, run, report, .. } = self;
+        let Self { state, delivery, trackers, run, report, .. } = self;
         report.seq = match &record.what {
             What::Event(event) => Some(event.seq),
             _ => None,
@@ -228,6 +231,7 @@ impl Sink for Rules {
             What::Event(event) => {
                 run.before_event(event, &now, report);
                 delivery.event(event, &now, report);
+                trackers.event(event);
                 state.event(event, &now, run, report);
                 run.after_event(event, state, &now, report);
             }
@@ -246,11 +250,20 @@ impl Sink for Rules {
             What::BodyLeft { task, attempt, how } => state.body_left(*task, *attempt, *how, report),
             What::BodyCancelled { task, attempt } => state.body_cancelled(*task, *attempt, &now, run, report),
             What::Delivered { seq } => delivery.delivered(*seq, &now, report),
-            What::AliveSeen { alive, .. } => state.alive_seen(alive, &now, report),
-            What::Received { receiver, seq } => delivery.received(*receiver, *seq, &now, report),
+            What::AliveSeen { receiver, alive } => trackers.seen(*receiver, alive, &now, report),
+            What::Received { receiver, seq } => {
+                trackers.received(*receiver, *seq);
+                delivery.received(*receiver, *seq, &now, report);
+            }
             What::Lagged { receiver, lost } => delivery.lagged(*receiver, *lost, &now, report),
-            What::ReceiverOpened { receiver } => delivery.opened(*receiver),
-            What::ReceiverClosed { receiver } => delivery.closed(*receiver, &now, report),
+            What::ReceiverOpened { receiver } => {
+                trackers.opened(*receiver);
+                delivery.opened(*receiver);
+            }
+            What::ReceiverClosed { receiver } => {
+                trackers.closed(*receiver);
+                delivery.closed(*receiver, &now, report);
+            }
             What::HandlerEntered { subscriber, seq } => {
                 run.handler_entered(*subscriber, &now, report);
                 delivery.handler_entered(*subscriber, *seq, &now, report);

@@ -95,19 +95,6 @@ impl State {
         !self.calls_seen || self.ops.iter().any(|op| matches!(op.kind, OpKind::Shutdown))
     }
 
-    /// An alive tracker that was fed out of order, with everything, tells what the order of publishing tells.
-    pub(super) fn alive_seen(&self, alive: &[Text], now: &Now<'_>, report: &mut Report) {
-        report.witness(Rule::G8);
-        compare(
-            alive,
-            &self.names(now.texts, |task| task.alive),
-            Rule::G8,
-            "an alive tracker at the end",
-            now,
-            report,
-        );
-    }
-
     /// Submissions that wait for room.
     pub(super) fn waiting_submissions(&self) -> u64 {
         self.ops.iter().filter(|op| matches!(op.kind, OpKind::Submit { wait: true, .. })).count() as u64
@@ -231,7 +218,14 @@ pub(super) fn remove_requested(
             _ => {}
         }
     }
-    if state.calls_seen && !removes && !cancels && !state.controller.is_replacing(index) {
+    let replaced = state.controller.replaces(index);
+    let asked = removes || cancels || replaced == Some(task.incarnation);
+    if state.calls_seen && !asked && replaced.is_some() {
+        report.breaks(
+            Rule::G5,
+            format!("a Replace of what slot `{name}` had started removes another `{name}`, from outside"),
+        );
+    } else if state.calls_seen && !asked {
         report.breaks(Rule::G3, format!("TaskRemoveRequested of `{name}`, and nobody had asked for it"));
     } else if state.calls_seen && event.reason.is_some() && !cancels {
         report.breaks(

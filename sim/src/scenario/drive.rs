@@ -215,7 +215,7 @@ impl Stage {
 
         self.spawn_run(scenario, &supervisor);
         for decl in &scenario.receivers {
-            self.spawn_receiver(decl, &supervisor);
+            self.spawn_receiver(decl, scenario.config.disorder, &supervisor);
         }
         for (op, operation) in (1..).zip(&scenario.operations) {
             let (stage, supervisor) = (Rc::clone(self), supervisor.clone());
@@ -287,7 +287,7 @@ impl Stage {
         self.record(What::Leftovers { futures, timers, permits: supervisor.permits_in_use() as u64 });
     }
 
-    fn spawn_receiver(self: &Rc<Self>, decl: &ReceiverDecl, supervisor: &Supervisor) {
+    fn spawn_receiver(self: &Rc<Self>, decl: &ReceiverDecl, disorder: Disorder, supervisor: &Supervisor) {
         let stage = Rc::clone(self);
         let mut receiver = supervisor.subscribe();
         let name = self.text(&decl.name);
@@ -298,27 +298,28 @@ impl Stage {
             &Arc::from(decl.name.as_str()),
             Box::pin(async move {
                 let mut alive = AliveTracker::new();
-                let mut complete = true;
+                let tell = |alive: &AliveTracker| {
+                    let alive = stage.texts_of(&alive.snapshot());
+                    stage.record(What::AliveSeen { receiver: name, alive });
+                };
                 loop {
                     match receiver.recv().await {
                         Ok(event) => {
                             alive.update(&event);
                             stage.record(What::Received { receiver: name, seq: event.seq });
+                            // In order it could hardly be wrong before the end.
+                            if disorder != Disorder::None {
+                                tell(&alive);
+                            }
                         }
-                        Err(RecvError::Lagged(lost)) => {
-                            complete = false;
-                            stage.record(What::Lagged { receiver: name, lost });
-                        }
+                        Err(RecvError::Lagged(lost)) => stage.record(What::Lagged { receiver: name, lost }),
                         Err(RecvError::Closed) => break,
                     }
                     if pause_ns > 0 && !stage.calm.is_raised() {
                         select(pin!(stage.world.sleep_ns(pause_ns)), pin!(stage.calm.wait())).await;
                     }
                 }
-                if complete {
-                    let alive = stage.texts_of(&alive.snapshot());
-                    stage.record(What::AliveSeen { receiver: name, alive });
-                }
+                tell(&alive);
                 stage.record(What::ReceiverClosed { receiver: name });
             }),
         );

@@ -393,12 +393,25 @@ impl Generator {
             .collect()
     }
 
+    /// A slot's task is removed, replaced, and added from outside, all at one instant.
+    fn overtaking(&mut self, task: &TaskDecl) -> [Operation; 4] {
+        let submit = |how| Action::Submit { task: task.key().to_owned(), how, at_once: true };
+        let (start, at) = (self.ticks(8), self.ticks(8));
+        let at = Span(start.ns() + at.ns());
+        [
+            Operation { at: start, action: submit(Admission::Queue) },
+            Operation { at, action: submit(Admission::Replace) },
+            Operation { at, action: Action::Remove(task.name.clone()) },
+            Operation { at, action: Action::Add(task.key().to_owned()) },
+        ]
+    }
+
     fn operations(&mut self, tasks: &[TaskDecl]) -> Vec<Operation> {
         let count = self.numbers.pick(&[0, 2, 4, 6, 8, 12]);
         let bursts: Vec<Span> = (0..2).map(|_| self.ticks(20)).collect();
         let mut operations = Vec::new();
+        let one_slot = self.swarm.one_slot && self.swarm.controller;
         for _ in 0..count {
-            let one_slot = self.swarm.one_slot && self.swarm.controller;
             let task = match one_slot && self.on(13) {
                 true => &tasks[0],
                 false => &tasks[self.numbers.below(tasks.len() as u32) as usize],
@@ -438,6 +451,9 @@ impl Generator {
                 operations.push(operation.clone());
             }
             operations.push(operation);
+        }
+        if one_slot && self.swarm.adds && self.on(4) {
+            operations.extend(self.overtaking(&tasks[0]));
         }
         if self.is_calm_at_last() {
             // Calm comes at 9 ticks or later; nothing else may be asked for from then on.

@@ -128,7 +128,7 @@ pub enum What {
         /// Number of the event.
         seq: u64,
     },
-    /// Which tasks an alive tracker held for alive, that was fed with everything that a bus receiver received.
+    /// Which tasks an alive tracker holds for alive, that was fed with everything that a bus receiver received so far.
     AliveSeen {
         /// The receiver.
         receiver: Text,

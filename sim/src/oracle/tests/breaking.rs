@@ -361,6 +361,10 @@ pub(super) const STORIES: &[Entry] = &[
         let story = serving().at(1).finishes_well("a", 1).add(2, spec("a")).requested("a").done(2).added("a");
         story.attempt("a", 1).sees_cancel("a", 1).leave_canceled("a", 1).stopped("a")
     }),
+    ("G5", "a Replace removes a namesake from outside", || {
+        let story = submitting(slot(), 2, Admission::Replace).finishes_well("a", 1);
+        story.add(3, spec("a")).requested("a").done(3).removing("a")
+    }),
     ("G6", "an add waits for a removal", || {
         let story = serving().at(1).remove(2, "a").removing("a").done(2).sees_cancel("a", 1);
         story.at(2).add(3, spec("b")).requested("b").done(3).at(3).added("b")
@@ -395,6 +399,15 @@ pub(super) const STORIES: &[Entry] = &[
     ("G8", "dead while it is alive", || serving().asks_alive(2, "a").answer(2, Answer::Bool(false))),
     ("G8", "alive after it was removed", || {
         serving().at(1).finishes_well("a", 1).asks_alive(2, "a").answer(2, Answer::Bool(true))
+    }),
+    ("G8", "a tracker that takes an older event for news", || {
+        let story = Story::new().disorder().opens("r").run(&[spec("a")]).starts("a").at(5);
+        let story = story.finishes_well("a", 1).on_bus(3).on_bus(2).gets("r", 3).holds_alive("r", &[]);
+        story.gets("r", 2).holds_alive("r", &["a"])
+    }),
+    ("G8", "a tracker that is deaf to a start", || {
+        let story = Story::new().opens("r").run(&[spec("a")]).starts("a");
+        story.gets("r", 0).gets("r", 1).gets("r", 2).holds_alive("r", &[])
     }),
     ("G8", "a snapshot that lacks one", || serving().call(2, Call::Snapshot).names(2, &[])),
     // ---- run and shutdown

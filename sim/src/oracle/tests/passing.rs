@@ -95,6 +95,66 @@ fn panicking() -> Story {
         .end()
 }
 
+/// The slot's task ends and a namesake comes from outside before a Replace is decided: it is not removed for it.
+fn overtaken() -> Story {
+    Story::new()
+        .controller(2, 1)
+        .serve()
+        .submit(1, spec("a"), Admission::Queue, true)
+        .done(1)
+        .requested("a")
+        .transition("a", "idle→running")
+        .submitted("a", "admission=Queue status=running depth=0")
+        .added("a")
+        .starting("a", 1)
+        .enter_of("a", 1, Some(1))
+        .at(1)
+        .submit(2, spec("a"), Admission::Replace, true)
+        .done(2)
+        .finishes_well("a", 1)
+        .add(3, spec("a"))
+        .requested("a")
+        .done(3)
+        .transition("a", "running→terminating (replace)")
+        .submitted("a", "admission=Replace status=terminating depth=1")
+        .transition("a", "terminating→idle")
+        .rejected("a", "add_failed: task `a` already exists")
+        .added("a")
+        .starting("a", 1)
+        .enter_of("a", 1, Some(3))
+}
+
+/// A tracker knows what its receiver got; what was lost to lag it cannot know.
+fn half_heard() -> Story {
+    Story::new()
+        .bus(2)
+        .serve()
+        .add(1, spec("b"))
+        .requested("b")
+        .done(1)
+        .added("b")
+        .attempt("b", 1)
+        .opens("r")
+        .add(2, spec("a"))
+        .requested("a")
+        .done(2)
+        .added("a")
+        .attempt("a", 1)
+        .gets("r", 3)
+        .gets("r", 4)
+        .gets("r", 5)
+        .holds_alive("r", &["a"])
+        .at(5)
+        .finishes_well("b", 1)
+        .lags("r", 1)
+        .gets("r", 7)
+        .holds_alive("r", &["a"])
+        .gets("r", 8)
+        .at(6)
+        .finishes_well("a", 1)
+        .holds_alive("r", &["a"])
+}
+
 fn out_of_order() -> Story {
     Story::new()
         .disorder()
@@ -113,10 +173,13 @@ fn out_of_order() -> Story {
         .on_bus(5)
         .on_bus(3)
         .gets("r", 2)
+        .holds_alive("r", &["a"])
         .gets("r", 2)
         .gets("r", 4)
+        .holds_alive("r", &[])
         .gets("r", 5)
         .gets("r", 3)
+        .holds_alive("r", &[])
         .closes("r")
         .over()
 }
@@ -693,6 +756,8 @@ pub(super) const STORIES: &[Entry] = &[
     ("G6", "a slow removal", slow_removal),
     ("G7", "cancels of all kinds", slow_removal),
     ("G8", "queries", two_in_one_instant),
+    ("G8", "a tracker that hears late and twice", out_of_order),
+    ("G8", "a tracker that hears of two, and not of every start", half_heard),
     ("D1", "ready", ready),
     ("D1", "a refused run and another", refused_run),
     ("D2", "an add during shutdown", two_in_one_instant),
@@ -706,6 +771,7 @@ pub(super) const STORIES: &[Entry] = &[
     ("C1", "a submission that shutdown rejects", full_and_closed),
     ("C2", "a replacement", replaced),
     ("C3", "from the queue", queued),
+    ("C3", "a namesake from outside is in its place", overtaken),
     ("C4", "full, waiting and closed", full_and_closed),
     ("C5", "from the queue", queued),
 ];

@@ -446,6 +446,11 @@ impl Story {
         self.push(What::Received { receiver, seq })
     }
 
+    pub(super) fn holds_alive(mut self, receiver: &str, names: &[&str]) -> Self {
+        let (receiver, alive) = (self.text(receiver), names.iter().map(|name| self.text(name)).collect());
+        self.push(What::AliveSeen { receiver, alive })
+    }
+
     pub(super) fn lags(mut self, receiver: &str, lost: u64) -> Self {
         let receiver = self.text(receiver);
         self.push(What::Lagged { receiver, lost })

@@ -1,0 +1,104 @@
+//! Who is alive, as told by somebody who hears of it from a bus receiver: late, out of order, twice, or not at all (G8).
+//!
+//! An alive tracker is a last-writer-wins register, so what it says is a function of *which* events it was fed, and
+//! not of their order. It can be judged at any moment, whatever its receiver has lost by then.
+
+use simvisor::EventKind;
+
+use super::state::Now;
+use super::{Report, Rule};
+use crate::trace::{EventNote, Text};
+
+/// A start or an end of a task.
+#[derive(Debug, Clone, Copy)]
+struct News {
+    seq: u64,
+    task: Text,
+    alive: bool,
+}
+
+#[derive(Debug)]
+struct Tracker {
+    receiver: Text,
+    /// The news of highest number of each task that its receiver received.
+    latest: Vec<News>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Trackers {
+    /// In order of number; kept while somebody receives.
+    told: Vec<News>,
+    trackers: Vec<Tracker>,
+}
+
+impl Trackers {
+    pub(super) fn reset(&mut self) {
+        self.told.clear();
+        self.trackers.clear();
+    }
+
+    pub(super) fn event(&mut self, event: &EventNote) {
+        if self.trackers.is_empty() {
+            return;
+        }
+        let alive = match event.kind {
+            EventKind::TaskStarting => true,
+            EventKind::TaskStopped
+            | EventKind::TaskFailed
+            | EventKind::ActorExhausted
+            | EventKind::ActorDead
+            | EventKind::TaskRemoved => false,
+            _ => return,
+        };
+        // S1 and E2 say so if the number is not the highest so far, or the task is missing.
+        if let Some(task) = event.task
+            && self.told.last().is_none_or(|last| last.seq < event.seq)
+        {
+            self.told.push(News { seq: event.seq, task, alive });
+        }
+    }
+
+    pub(super) fn opened(&mut self, receiver: Text) {
+        self.trackers.push(Tracker { receiver, latest: Vec::new() });
+    }
+
+    pub(super) fn closed(&mut self, receiver: Text) {
+        self.trackers.retain(|tracker| tracker.receiver != receiver);
+    }
+
+    pub(super) fn received(&mut self, receiver: Text, seq: u64) {
+        let Some(tracker) = self.trackers.iter_mut().find(|tracker| tracker.receiver == receiver) else {
+            return;
+        };
+        let Ok(place) = self.told.binary_search_by_key(&seq, |news| news.seq) else { return };
+        let news = self.told[place];
+        match tracker.latest.iter_mut().find(|latest| latest.task == news.task) {
+            Some(latest) if latest.seq < news.seq => *latest = news,
+            Some(_) => {}
+            None => tracker.latest.push(news),
+        }
+    }
+
+    /// A tracker that was fed with all that this receiver received so far says who is alive.
+    pub(super) fn seen(&self, receiver: Text, said: &[Text], now: &Now<'_>, report: &mut Report) {
+        let Some(tracker) = self.trackers.iter().find(|tracker| tracker.receiver == receiver) else { return };
+        report.witness(Rule::G8);
+        let mut alive: Vec<_> = tracker.latest.iter().filter(|latest| latest.alive).collect();
+        alive.sort_unstable_by_key(|latest| now.texts.get(latest.task));
+        if said.iter().copied().eq(alive.iter().map(|latest| latest.task)) {
+            return;
+        }
+        let names = |texts: &mut dyn Iterator<Item = Text>| {
+            texts.map(|name| now.texts.get(name)).collect::<Vec<_>>().join(", ")
+        };
+        report.breaks(
+            Rule::G8,
+            format!(
+                "an alive tracker that was fed by `{}` says that [{}] are alive, but the highest numbers that it got say [{}]",
+                now.texts.get(receiver),
+                names(&mut said.iter().copied()),
+                names(&mut alive.iter().map(|latest| latest.task)),
+            ),
+        );
+    }
+}
