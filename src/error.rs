@@ -126,4 +126,37 @@ mod tests {
             assert_eq!(error.is_retryable(), retryable, "{label}");
         }
     }
+
+    #[test]
+    fn runtime_errors_have_the_labels_of_the_contract_and_say_what_they_are_about() {
+        let (name, timeout): (Arc<str>, _) = ("web".into(), Duration::from_secs(5));
+        let stuck = vec!["db".into(), "web".into()];
+        let table = [
+            (
+                RuntimeError::GraceExceeded { grace: timeout, stuck },
+                "runtime_grace_exceeded",
+                "shutdown grace of 5s exceeded; stuck tasks: db, web",
+            ),
+            (
+                RuntimeError::TaskAlreadyExists { name: Arc::clone(&name) },
+                "runtime_task_already_exists",
+                "task `web` already exists",
+            ),
+            (
+                RuntimeError::TaskNotFound { name: Arc::clone(&name) },
+                "runtime_task_not_found",
+                "task `web` not found",
+            ),
+            (
+                RuntimeError::TaskRemoveTimeout { name, timeout },
+                "runtime_task_remove_timeout",
+                "task `web` was not removed within 5s",
+            ),
+            (RuntimeError::ShuttingDown, "runtime_shutting_down", "runtime is shutting down"),
+            (RuntimeError::AlreadyStarted, "runtime_already_started", "runtime was started already"),
+        ];
+        for (error, label, text) in table {
+            assert_eq!((error.as_label(), error.to_string().as_str()), (label, text));
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use simvisor::bus::{Bus, RecvError};
 use simvisor::{AliveTracker, BackoffPolicy, BackoffSource, Event, EventKind, JitterPolicy};
 use simvisor_sim::choice::{Choice, Fit, SITES, Tape};
@@ -14,6 +15,13 @@ use simvisor_sim::scenario::{
     Operation, ReceiverDecl, Restart, Scenario, Span, Step, SubscriberDecl, TaskDecl,
 };
 use simvisor_sim::search::{Judged, Runner, Verdict, replayed};
+
+/// What fails is kept beside this file and is tried first from then on. Left to itself proptest looks for a `lib.rs` above
+/// this file, finds none, and keeps nothing.
+fn config_of_properties() -> ProptestConfig {
+    let kept = FileFailurePersistence::Direct("tests/properties.proptest-regressions");
+    ProptestConfig { failure_persistence: Some(Box::new(kept)), ..ProptestConfig::default() }
+}
 
 // ---- worlds
 
@@ -194,6 +202,8 @@ fn holds(group: &[char], scenario: &Scenario, tape: Tape) -> Result<(), TestCase
 }
 
 proptest! {
+    #![proptest_config(config_of_properties())]
+
     #[test]
     fn numbers_and_delivery_hold(scenario in scenario(), tape in tape()) {
         holds(&['S', 'E'], &scenario, tape)?;
@@ -285,12 +295,74 @@ fn policy() -> impl Strategy<Value = BackoffPolicy> {
     })
 }
 
+/// First × factor^n in nanoseconds, neither clamped nor jittered.
+fn first_times(policy: &BackoffPolicy, n: u32) -> f64 {
+    clocked(policy.first) as f64 * policy.factor.powi(n as i32)
+}
+
+/// One call of a builder.
+#[derive(Debug, Clone, PartialEq)]
+enum Field {
+    Task(String),
+    Reason(String),
+    Attempt(u32),
+    Timeout(Duration),
+    Delay(Duration),
+    Source(BackoffSource),
+}
+
+impl Field {
+    fn put(self, event: Event) -> Event {
+        match self {
+            Self::Task(task) => event.with_task(task),
+            Self::Reason(reason) => event.with_reason(reason),
+            Self::Attempt(attempt) => event.with_attempt(attempt),
+            Self::Timeout(timeout) => event.with_timeout(timeout),
+            Self::Delay(delay) => event.with_delay(delay),
+            Self::Source(BackoffSource::Success) => event.with_backoff_success(),
+            Self::Source(BackoffSource::Failure) => event.with_backoff_failure(),
+        }
+    }
+
+    fn place(&self) -> usize {
+        match self {
+            Self::Task(_) => 0,
+            Self::Reason(_) => 1,
+            Self::Attempt(_) => 2,
+            Self::Timeout(_) => 3,
+            Self::Delay(_) => 4,
+            Self::Source(_) => 5,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::Task(text) | Self::Reason(text) => text,
+            other => unreachable!("{other:?} has no text"),
+        }
+    }
+}
+
+fn field() -> impl Strategy<Value = Field> {
+    let source = prop_oneof![Just(BackoffSource::Success), Just(BackoffSource::Failure)];
+    prop_oneof![
+        ".*".prop_map(Field::Task),
+        ".*".prop_map(Field::Reason),
+        any::<u32>().prop_map(Field::Attempt),
+        duration().prop_map(Field::Timeout),
+        duration().prop_map(Field::Delay),
+        source.prop_map(Field::Source),
+    ]
+}
+
 /// What a clock of 64-bit nanoseconds can tell apart.
 fn clocked(span: Duration) -> u128 {
     span.as_nanos().min(u128::from(u64::MAX))
 }
 
 proptest! {
+    #![proptest_config(config_of_properties())]
+
     #[test]
     fn a_delay_is_never_above_max_and_within_its_jitter(policy in policy(), n in failures(), at in 0.0..=1.0_f64) {
         let base = clocked(policy.base(n));
@@ -324,14 +396,36 @@ proptest! {
     }
 
     #[test]
-    fn odd_factors_give_max_from_the_first_retry_on(policy in policy(), n in 1_u32..u32::MAX) {
-        for factor in [f64::NAN, f64::INFINITY] {
+    fn factors_that_are_not_finite_give_max_from_the_first_retry_on(policy in policy(), n in 1_u32..=u32::MAX) {
+        for factor in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let policy = BackoffPolicy { factor, ..policy };
-            let infinite_of_nothing = clocked(policy.first) == 0 || factor.is_nan();
-            let base = clocked(policy.base(n));
-            prop_assert!(base == clocked(policy.max) || infinite_of_nothing);
+            prop_assert_eq!(clocked(policy.base(n)), clocked(policy.max), "{}", factor);
         }
-        prop_assert_eq!(clocked(BackoffPolicy { factor: f64::NAN, ..policy }.base(n)), clocked(policy.max));
+    }
+
+    #[test]
+    fn a_negative_delay_is_max_and_its_square_is_none(policy in policy(), factor in 0.001..100.0_f64, n in 0_u32..500) {
+        let negative = BackoffPolicy { factor: -factor, ..policy };
+        let positive = BackoffPolicy { factor, ..policy };
+        prop_assert_eq!(negative.base(2 * n), positive.base(2 * n));
+        // First × factor^n is below zero, unless first is none at all or the product is rounded to none.
+        if first_times(&positive, 2 * n + 1) > 1e-250 {
+            prop_assert_eq!(clocked(negative.base(2 * n + 1)), clocked(policy.max));
+        }
+    }
+
+    #[test]
+    fn a_delay_is_what_first_and_factor_make_it(policy in policy(), factor in 0.0..10.0_f64, n in 0_u32..60) {
+        let policy = BackoffPolicy { factor, ..policy };
+        let (wanted, base) = (first_times(&policy, n).min(clocked(policy.max) as f64), clocked(policy.base(n)) as f64);
+        // Another order of multiplying, so another rounding; and whole nanoseconds.
+        prop_assert!((wanted - base).abs() <= wanted * 1e-12 + 1.0, "{} where about {} is wanted", base, wanted);
+    }
+
+    #[test]
+    fn a_factor_of_one_changes_nothing(policy in policy(), n in failures()) {
+        let policy = BackoffPolicy { factor: 1.0, ..policy };
+        prop_assert_eq!(clocked(policy.base(n)), clocked(policy.first).min(clocked(policy.max)));
     }
 
     #[test]
@@ -342,13 +436,25 @@ proptest! {
     }
 
     #[test]
-    fn builders_set_their_field_and_no_other(task in ".*", reason in ".*", attempt in any::<u32>()) {
-        let event = Event::new(EventKind::TaskFailed).with_task(task.as_str()).with_reason(reason.as_str()).with_attempt(attempt);
-        prop_assert_eq!(event.task.as_deref(), Some(task.as_str()));
-        prop_assert_eq!(event.reason.as_deref(), Some(reason.as_str()));
-        prop_assert_eq!((event.attempt, event.kind), (Some(attempt), EventKind::TaskFailed));
-        prop_assert_eq!((event.timeout_ms, event.delay_ms, event.backoff_source), (None, None, None));
-        prop_assert_eq!(event.with_backoff_success().backoff_source, Some(BackoffSource::Success));
+    fn builders_set_their_field_and_no_other_in_any_order(fields in vec(field(), 0..12)) {
+        let blank = Event::new(EventKind::TaskFailed);
+        let (seq, at) = (blank.seq, blank.at);
+        let mut last = [const { None }; 6];
+        let mut event = blank;
+        for field in fields {
+            event = field.clone().put(event);
+            let place = field.place();
+            last[place] = Some(field);
+        }
+        prop_assert_eq!((event.seq, event.at, event.kind), (seq, at, EventKind::TaskFailed));
+        let whole_ms = |span: Duration| u32::try_from(span.as_millis()).unwrap_or(u32::MAX);
+        let [task, reason, attempt, timeout, delay, source] = last;
+        prop_assert_eq!(event.task.map(|text| text.to_string()), task.map(Field::text));
+        prop_assert_eq!(event.reason.map(|text| text.to_string()), reason.map(Field::text));
+        prop_assert_eq!(event.attempt, attempt.map(|field| if let Field::Attempt(n) = field { n } else { 0 }));
+        prop_assert_eq!(event.timeout_ms, timeout.map(|field| if let Field::Timeout(d) = field { whole_ms(d) } else { 0 }));
+        prop_assert_eq!(event.delay_ms, delay.map(|field| if let Field::Delay(d) = field { whole_ms(d) } else { 0 }));
+        prop_assert_eq!(event.backoff_source, source.map(|field| if let Field::Source(s) = field { s } else { unreachable!() }));
     }
 }
 
@@ -372,6 +478,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
+    #![proptest_config(config_of_properties())]
+
     #[test]
     fn the_bus_is_a_ring_with_exact_lag(capacity in 1_usize..6, acts in vec(act(), 0..120)) {
         let bus = Bus::new(capacity);
@@ -438,6 +546,8 @@ fn tracked<'a>(events: impl IntoIterator<Item = &'a Event>) -> AliveTracker {
 }
 
 proptest! {
+    #![proptest_config(config_of_properties())]
+
     #[test]
     fn the_alive_tracker_is_commutative_and_idempotent(
         (life, shuffled) in life().prop_flat_map(|life| {

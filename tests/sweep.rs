@@ -4,10 +4,13 @@
 
 use simvisor_sim::env::Env;
 use simvisor_sim::oracle::RULES;
-use simvisor_sim::search::{Runner, SweepOptions, sweep};
+use simvisor_sim::search::{Runner, SweepOptions, SweepReport, sweep};
 
 /// Seeds of an ordinary test run.
 const SEEDS: u64 = 10_000;
+
+/// How often each rule is put to the test in them, at least.
+const WITNESSES: u64 = 100;
 
 fn options(first_seed: u64, seeds: u64) -> SweepOptions {
     let out = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/simvisor-cases");
@@ -30,10 +33,20 @@ fn a_sweep_finds_nothing_and_puts_every_rule_to_the_test() {
     }
     assert!(report.failures.is_empty(), "{} of {} seeds broke a rule", report.failures.len(), report.seeds);
     if env.seed.is_none() && env.strategy.is_none() && options.seeds >= SEEDS {
-        let untested: Vec<_> =
-            RULES.iter().zip(&report.witnesses).filter(|(_, witnesses)| **witnesses == 0).collect();
-        assert!(untested.is_empty(), "never put to the test: {untested:?}");
+        assert_eq!(short_of(WITNESSES, &report), [], "put to the test fewer than {WITNESSES} times");
     }
+}
+
+/// The rules with fewer than `least` witnesses, and how many they have.
+fn short_of(least: u64, report: &SweepReport) -> Vec<(&'static str, u64)> {
+    let all = RULES.iter().map(|rule| rule.id).zip(report.witnesses.iter().copied());
+    all.filter(|&(_, witnesses)| witnesses < least).collect()
+}
+
+#[test]
+fn a_thousand_seeds_reach_the_rarest_rule() {
+    let report = sweep(&options(0, 1_000), |_| ()).expect("the case directory can be written");
+    assert_eq!(short_of(1, &report), []);
 }
 
 #[test]

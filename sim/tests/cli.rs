@@ -144,6 +144,19 @@ fn what_a_sweep_shows_does_not_depend_on_its_threads() {
 }
 
 #[test]
+fn rules_with_few_witnesses_are_named_and_found_fault_with_only_on_request() {
+    let output = ran(&["sweep", "--seeds", "1"]);
+    assert_eq!(code(&output), CLEAN);
+    let named = field(&stdout(&output), "witnesses");
+    assert!(named.starts_with("fewer than 100 for ") && named.contains("G6"), "{named}");
+    let output = ran(&["sweep", "--seeds", "1", "--format", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["witnesses_wanted"], 100);
+    let short = report["rules_short_of_witnesses"].as_array().expect("a list");
+    assert!(short.contains(&json!("G6")), "{report}");
+}
+
+#[test]
 fn a_rule_without_witnesses_fails_a_sweep_that_requires_them() {
     let rules: Vec<Value> =
         serde_json::from_slice(&ran(&["rules", "--format", "json"]).stdout).expect("a list");

@@ -24,6 +24,10 @@ use super::page::Page;
 use super::shrink::{self, beside};
 use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
 
+/// A rule that was put to the test less often than this in a whole sweep is named. Of the default 10,000 seeds every
+/// rule gets more.
+const WITNESSES_WANTED: u64 = 100;
+
 /// Arguments of `simvisor sweep`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Sweep {
@@ -75,7 +79,8 @@ impl Sweep {
         });
         bar.finish_and_clear();
         let report = result.map_err(|error| Trouble::Input(error.to_string()))?;
-        let untested = wanting(rules_of(&report), self.require_witnesses);
+        let untested = wanting(rules_of(&report), self.witnesses_wanted());
+        let too_few = self.require_witnesses > 0 && !untested.is_empty();
         let shrunk = self.shrink(&report)?;
         match self.format {
             Format::Text => self.tell(&report, &untested, &shrunk, started, page),
@@ -83,7 +88,7 @@ impl Sweep {
         }
         Ok(if report.failures.iter().any(SeedFailure::is_engine_fault) {
             Exit::EngineFault
-        } else if report.failures.is_empty() && untested.is_empty() {
+        } else if report.failures.is_empty() && !too_few {
             Exit::Clean
         } else {
             Exit::Violation
@@ -133,6 +138,11 @@ impl Sweep {
         Ok(all)
     }
 
+    /// How often each rule should be put to the test.
+    fn witnesses_wanted(&self) -> u64 {
+        if self.require_witnesses > 0 { self.require_witnesses } else { WITNESSES_WANTED }
+    }
+
     /// A progress bar, for somebody who watches.
     fn bar(&self) -> ProgressBar {
         if !std::io::stderr().is_terminal() {
@@ -174,19 +184,23 @@ impl Sweep {
             line(page, "canaries", &format!("planted in {} seeds", report.canaries));
         }
         tell_rules(report, page);
+        if self.require_witnesses == 0 && !untested.is_empty() {
+            line(page, "witnesses", &format!("fewer than {WITNESSES_WANTED} for {}", untested.join(", ")));
+        }
         tell_failures(report, started, page);
         for (small, path) in shrunk {
             write!(page, "{BOLD}the smallest case{BOLD:#} for ");
             shrink::tell(small, path, started, page);
         }
-        for rule in untested {
+        let required = self.require_witnesses > 0;
+        for rule in untested.iter().filter(|_| required) {
             let fewer = format!("fewer than {} times", self.require_witnesses);
             writeln!(page, "{BAD}{rule}{BAD:#} was put to the test {fewer}: {}", sentence(rule));
         }
         if report.stopped_early {
             writeln!(page, "stopped after {} failing seeds (--max-failures)", report.failures.len());
         }
-        if report.failures.is_empty() && untested.is_empty() {
+        if report.failures.is_empty() && !(required && !untested.is_empty()) {
             writeln!(page, "{GOOD}nothing found{GOOD:#}");
         }
     }
@@ -228,6 +242,7 @@ impl Sweep {
             "canaries": report.canaries,
             "verdicts": verdicts,
             "rules": rules,
+            "witnesses_wanted": self.witnesses_wanted(),
             "rules_short_of_witnesses": untested,
             "violations": violations,
             "shrunk": shrunk.iter().map(|(small, path)| shrink::as_json(small, path)).collect::<Vec<_>>(),
@@ -256,10 +271,6 @@ fn tell_rules(report: &SweepReport, page: &Page) {
     for (id, witnesses, broken) in rules_of(report) {
         let style = if broken > 0 { BAD } else { anstyle::Style::new() };
         writeln!(page, "{style}{id:<5} {witnesses:>14} {broken:>10}{style:#}");
-    }
-    let never = wanting(rules_of(report), 1);
-    if !never.is_empty() {
-        writeln!(page, "never put to the test: {}", never.join(", "));
     }
     writeln!(page);
 }

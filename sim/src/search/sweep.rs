@@ -13,7 +13,9 @@ use thiserror::Error;
 
 use super::canary::{UNNOTICED, has_canary};
 use super::judge::{Finding, Judged, Runner, Verdict};
+use super::replayed;
 use crate::case::Case;
+use crate::choice::{Fit, Tape};
 use crate::oracle::RULES;
 use crate::scenario::generate;
 use crate::schedule::StrategyKind;
@@ -352,9 +354,9 @@ impl Shared {
         let run = match catch_unwind(AssertUnwindSafe(|| runner.seed(seed, strategy))) {
             Ok(run) => run,
             Err(payload) => {
-                let violation = runner.first_violation();
                 // The old one is in an unknown state.
                 let tape = std::mem::replace(runner, self.runner(planted)).cut_off();
+                let violation = self.found_before_panic(seed, planted, &tape);
                 let mut failure = panicked(&self.options, seed, &*payload, violation);
                 failure.case.tape = tape;
                 return Some(failure);
@@ -391,6 +393,15 @@ impl Shared {
         };
         let rule = rule.to_owned();
         Some(Failure { seed, rule, message, at_ns, case: run.into_case(Some(seed), strategy.name()) })
+    }
+
+    /// What the judges find in a run that panics, before it does. They are asked in a run of its own: the first may have
+    /// panicked while it counted steps for its strategy, when nobody judges.
+    fn found_before_panic(&self, seed: u64, planted: Planted, tape: &Tape) -> Option<Finding> {
+        let mut runner = self.runner(planted);
+        let again = || runner.judge(&generate(seed), replayed(tape.clone(), Fit::Lenient));
+        let _ = catch_unwind(AssertUnwindSafe(again));
+        runner.first_violation()
     }
 
     /// Threads that have been at one seed for too long.
