@@ -45,8 +45,18 @@ fn part_never_says(part: &str, words: &[&str], allowed: &[&str]) {
 #[test]
 fn the_logic_asks_the_outside_through_the_seam_alone() {
     let outside = [
-        "std::thread", "std::fs", "std::net", "std::env", "std::io", "Instant::now", "SystemTime::now", "rand",
-        "HashMap", "HashSet", "simvisor_sim", "println!",
+        "std::thread",
+        "std::fs",
+        "std::net",
+        "std::env",
+        "std::io",
+        "Instant::now",
+        "SystemTime::now",
+        "rand",
+        "HashMap",
+        "HashSet",
+        "simvisor_sim",
+        "println!",
     ];
     // `Event::new` is for use outside a runtime, and the other is such a runtime.
     part_never_says("src", &outside, &["src/event.rs", "src/tokio_rt.rs"]);
