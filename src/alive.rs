@@ -1,7 +1,8 @@
 //! Which tasks are in an attempt, told from events in any order.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use crate::event::{Event, EventKind};
 
@@ -23,7 +24,8 @@ use crate::event::{Event, EventKind};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AliveTracker {
-    latest: BTreeMap<Arc<str>, Latest>,
+    /// Looked up. Where order shows, names are sorted.
+    latest: FxHashMap<Arc<str>, Latest>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,10 @@ impl AliveTracker {
     /// The names of all tasks in an attempt, sorted.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Arc<str>> {
-        self.latest.iter().filter(|(_, latest)| latest.alive).map(|(name, _)| Arc::clone(name)).collect()
+        let alive = self.latest.iter().filter(|(_, latest)| latest.alive);
+        let mut names: Vec<_> = alive.map(|(name, _)| Arc::clone(name)).collect();
+        names.sort_unstable();
+        names
     }
 }
 

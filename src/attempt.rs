@@ -32,8 +32,8 @@ impl Outcome {
         match result {
             Ok(()) => Self::Ok,
             Err(TaskError::Canceled) => Self::Canceled,
-            Err(error @ TaskError::Fatal { .. }) => Self::Fatal(error.to_string().into()),
-            Err(error) => Self::Failed(error.to_string().into()),
+            Err(error @ TaskError::Fatal { .. }) => Self::Fatal(error.text()),
+            Err(error) => Self::Failed(error.text()),
         }
     }
 

@@ -75,7 +75,6 @@ impl Bus {
 
     /// Puts an event on the ring, overwriting the oldest if it is full, and wakes every receiver. Never waits.
     pub fn publish(&self, event: Rc<Event>) {
-        let mut wakers = Vec::new();
         {
             let mut ring = self.ring.borrow_mut();
             if ring.receivers.iter().all(Option::is_none) {
@@ -87,11 +86,21 @@ impl Bus {
                 ring.first += 1;
             }
             ring.events.push_back(event);
-            for reader in ring.receivers.iter_mut().flatten() {
-                wakers.extend(reader.waker.take());
+        }
+        self.wake_all();
+    }
+
+    /// Wakes every receiver that waits, in order of place.
+    fn wake_all(&self) {
+        for index in 0.. {
+            let waker = match self.ring.borrow_mut().receivers.get_mut(index) {
+                Some(reader) => reader.as_mut().and_then(|reader| reader.waker.take()),
+                None => return,
+            };
+            if let Some(waker) = waker {
+                waker.wake();
             }
         }
-        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Whether anybody receives.
@@ -125,15 +134,8 @@ impl Bus {
 
     /// Says that no more events will come. Receivers get what is left, then [`RecvError::Closed`].
     pub fn close(&self) {
-        let mut wakers = Vec::new();
-        {
-            let mut ring = self.ring.borrow_mut();
-            ring.closed = true;
-            for reader in ring.receivers.iter_mut().flatten() {
-                wakers.extend(reader.waker.take());
-            }
-        }
-        wakers.into_iter().for_each(Waker::wake);
+        self.ring.borrow_mut().closed = true;
+        self.wake_all();
     }
 }
 
@@ -179,10 +181,15 @@ impl Receiver {
             reader.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let event = Rc::clone(&ring.events[(reader.next - first) as usize]);
+        let place = (reader.next - first) as usize;
         reader.next += 1;
-        ring.trim();
-        Poll::Ready(Ok(event))
+        if place == 0 {
+            // Only who reads the oldest can be the last to need it.
+            let event = Rc::clone(&ring.events[0]);
+            ring.trim();
+            return Poll::Ready(Ok(event));
+        }
+        Poll::Ready(Ok(Rc::clone(&ring.events[place])))
     }
 
     /// How many events were published before the one that this receiver gets next.

@@ -38,6 +38,15 @@ impl TaskError {
         matches!(self, Self::Timeout { .. } | Self::Fail { .. })
     }
 
+    /// The text that events carry: what `Display` writes, in one piece.
+    pub(crate) fn text(&self) -> Arc<str> {
+        match self {
+            Self::Fatal { reason } => ["fatal error (no retry): ", reason].concat().into(),
+            Self::Fail { reason } => ["execution failed: ", reason].concat().into(),
+            Self::Timeout { .. } | Self::Canceled => self.to_string().into(),
+        }
+    }
+
     /// A stable label for metrics.
     #[must_use]
     pub fn as_label(&self) -> &'static str {

@@ -3,9 +3,10 @@
 //! No future, clock or channel is in here; the supervisor performs what the table says.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use crate::runtime::JobKey;
 use crate::sync::{CancellationToken, Latch};
@@ -61,8 +62,11 @@ pub(crate) enum Removal<'a> {
 /// All registered tasks, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    entries: BTreeMap<Arc<str>, Entry>,
+    /// Looked up. Where order shows, names are sorted.
+    entries: FxHashMap<Arc<str>, Entry>,
     next: u64,
+    /// What [`Registry::pop_first`] has yet to give, the first name last.
+    leaving: Vec<Arc<str>>,
 }
 
 impl Registry {
@@ -76,7 +80,9 @@ impl Registry {
 
     /// The registered names, sorted (\[G1\]).
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        self.entries.keys().cloned().collect()
+        let mut names: Vec<_> = self.entries.keys().cloned().collect();
+        names.sort_unstable();
+        names
     }
 
     /// Registers a task, unless its name is taken (\[G1\], \[G2\]).
@@ -139,12 +145,23 @@ impl Registry {
 
     /// Takes out the first entry by name.
     pub(crate) fn pop_first(&mut self) -> Option<(Arc<str>, Entry)> {
-        self.entries.pop_first()
+        loop {
+            while let Some(name) = self.leaving.pop() {
+                if let Some(entry) = self.entries.remove(&name) {
+                    return Some((name, entry));
+                }
+            }
+            if self.entries.is_empty() {
+                return None;
+            }
+            self.leaving = self.names();
+            self.leaving.reverse();
+        }
     }
 
     /// The tokens of all entries, in order of name.
     pub(crate) fn tokens(&self) -> Vec<CancellationToken> {
-        self.entries.values().map(|entry| entry.token.clone()).collect()
+        self.names().iter().map(|name| self.entries[name].token.clone()).collect()
     }
 }
 
@@ -194,5 +211,7 @@ mod tests {
             registry.add(&spec(name));
         }
         assert_eq!(registry.names(), ["a", "b", "c"].map(Arc::from));
+        let popped: Vec<_> = std::iter::from_fn(|| registry.pop_first().map(|(name, _)| name)).collect();
+        assert_eq!(popped, ["a", "b", "c"].map(Arc::from));
     }
 }

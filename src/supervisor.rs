@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use rustc_hash::{FxBuildHasher, FxHashSet};
+
 use crate::actor::{self, Actor};
 use crate::bus::Receiver;
 #[cfg(feature = "controller")]
@@ -329,9 +331,14 @@ impl Inner {
             return Err(RuntimeError::AlreadyStarted);
         }
         let mut names: Vec<_> = specs.iter().map(TaskSpec::name).collect();
+        let mut seen = FxHashSet::with_capacity_and_hasher(names.len(), FxBuildHasher);
+        let registry = self.registry.borrow();
+        if names.iter().all(|name| seen.insert(name) && !registry.contains(name)) {
+            return Ok(());
+        }
         names.sort_unstable();
         let twice = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| Arc::clone(&pair[0]));
-        let taken = || names.iter().find(|name| self.registry.borrow().contains(name)).cloned();
+        let taken = || names.iter().find(|name| registry.contains(name)).cloned();
         match twice.or_else(taken) {
             Some(name) => Err(RuntimeError::TaskAlreadyExists { name }),
             None => Ok(()),

@@ -10,7 +10,22 @@ use std::task::{Context, Poll, Waker};
 /// Wakers of the futures that wait on one thing; each future holds a place and gives it back when dropped.
 #[derive(Debug, Default)]
 struct WaitList {
-    wakers: RefCell<Vec<Place>>,
+    places: RefCell<Places>,
+}
+
+/// Places by number. Most things have one that waits for them, which costs no memory.
+#[derive(Debug)]
+struct Places {
+    first: Place,
+    others: Vec<Place>,
+    /// No place below this one is free.
+    lowest: usize,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { first: Place::Free, others: Vec::new(), lowest: 0 }
+    }
 }
 
 #[derive(Debug)]
@@ -20,17 +35,43 @@ enum Place {
     Woken,
 }
 
+impl Places {
+    fn get_mut(&mut self, index: usize) -> Option<&mut Place> {
+        match index.checked_sub(1) {
+            None => Some(&mut self.first),
+            Some(index) => self.others.get_mut(index),
+        }
+    }
+
+    /// The lowest free place.
+    fn take(&mut self) -> usize {
+        let mut index = self.lowest;
+        loop {
+            match self.get_mut(index) {
+                Some(Place::Free) => break,
+                Some(_) => index += 1,
+                None => {
+                    self.others.push(Place::Free);
+                    break;
+                }
+            }
+        }
+        self.lowest = index + 1;
+        index
+    }
+
+    fn leave(&mut self, index: usize) -> Option<Place> {
+        self.lowest = self.lowest.min(index);
+        self.get_mut(index).map(|place| std::mem::replace(place, Place::Free))
+    }
+}
+
 impl WaitList {
     /// Leaves `waker` at `place`, taking a place if there is none yet.
     fn wait(&self, place: &mut Option<usize>, waker: &Waker) {
-        let mut wakers = self.wakers.borrow_mut();
-        let index = *place.get_or_insert_with(|| {
-            wakers.iter().position(|place| matches!(place, Place::Free)).unwrap_or_else(|| {
-                wakers.push(Place::Free);
-                wakers.len() - 1
-            })
-        });
-        match &mut wakers[index] {
+        let mut places = self.places.borrow_mut();
+        let index = *place.get_or_insert_with(|| places.take());
+        match places.get_mut(index).expect("a place is kept until it is left") {
             Place::Waiting(kept) => kept.clone_from(waker),
             empty => *empty = Place::Waiting(waker.clone()),
         }
@@ -38,7 +79,8 @@ impl WaitList {
 
     fn leave(&self, place: Option<usize>) {
         if let Some(index) = place {
-            self.wakers.borrow_mut()[index] = Place::Free;
+            let left = self.places.borrow_mut().leave(index);
+            drop(left); // outside the borrow: a waker's drop is foreign code
         }
     }
 
@@ -47,8 +89,8 @@ impl WaitList {
         let mut index = 0;
         loop {
             let waker = {
-                let mut wakers = self.wakers.borrow_mut();
-                let Some(place) = wakers.get_mut(index) else { return };
+                let mut places = self.places.borrow_mut();
+                let Some(place) = places.get_mut(index) else { return };
                 if matches!(place, Place::Waiting(_)) {
                     std::mem::replace(place, Place::Woken)
                 } else {
@@ -73,6 +115,8 @@ pub struct Latch {
 struct LatchInner {
     raised: Cell<bool>,
     waiting: WaitList,
+    /// The latches of tokens that were made from this one's. Places of dropped ones are taken again.
+    children: RefCell<Vec<Weak<LatchInner>>>,
 }
 
 impl Latch {
@@ -116,8 +160,8 @@ impl Future for LatchWait {
         if self.latch.is_raised() {
             return Poll::Ready(());
         }
-        let inner = Rc::clone(&self.latch.inner);
-        inner.waiting.wait(&mut self.place, cx.waker());
+        let Self { latch, place } = &mut *self;
+        latch.inner.waiting.wait(place, cx.waker());
         Poll::Pending
     }
 }
@@ -131,14 +175,7 @@ impl Drop for LatchWait {
 /// Tells a future to stop, and everything that was made from it.
 #[derive(Debug, Clone, Default)]
 pub struct CancellationToken {
-    inner: Rc<TokenInner>,
-}
-
-#[derive(Debug, Default)]
-struct TokenInner {
     latch: Latch,
-    /// Places of dropped children are taken again.
-    children: RefCell<Vec<Weak<TokenInner>>>,
 }
 
 impl CancellationToken {
@@ -151,18 +188,16 @@ impl CancellationToken {
     /// A token that is cancelled with this one, and can be cancelled alone.
     #[must_use]
     pub fn child_token(&self) -> Self {
+        let child = Self::new();
         if self.is_cancelled() {
-            let child = Self::new();
-            child.inner.latch.raise();
+            child.latch.raise();
             return child;
         }
-        let mut children = self.inner.children.borrow_mut();
-        let place = children.iter().position(|child| child.strong_count() == 0).unwrap_or(children.len());
-        let child = Self::new();
-        if place == children.len() {
-            children.push(Rc::downgrade(&child.inner));
-        } else {
-            children[place] = Rc::downgrade(&child.inner);
+        let mut children = self.latch.inner.children.borrow_mut();
+        let weak = Rc::downgrade(&child.latch.inner);
+        match children.iter_mut().find(|child| child.strong_count() == 0) {
+            Some(place) => *place = weak,
+            None => children.push(weak),
         }
         child
     }
@@ -172,23 +207,23 @@ impl CancellationToken {
         if self.is_cancelled() {
             return;
         }
-        self.inner.latch.raise();
-        let children = std::mem::take(&mut *self.inner.children.borrow_mut());
+        self.latch.raise();
+        let children = std::mem::take(&mut *self.latch.inner.children.borrow_mut());
         for inner in children.iter().filter_map(Weak::upgrade) {
-            Self { inner }.cancel();
+            Self { latch: Latch { inner } }.cancel();
         }
     }
 
     /// Whether this token was cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.inner.latch.is_raised()
+        self.latch.is_raised()
     }
 
     /// Ready once the token is cancelled.
     #[must_use]
     pub fn cancelled(&self) -> LatchWait {
-        self.inner.latch.wait()
+        self.latch.wait()
     }
 }
 
@@ -469,7 +504,7 @@ mod tests {
         for _ in 0..100 {
             drop(parent.child_token());
         }
-        assert_eq!(parent.inner.children.borrow().len(), 1);
+        assert_eq!(parent.latch.inner.children.borrow().len(), 1);
     }
 
     #[test]
@@ -492,6 +527,20 @@ mod tests {
         inbox.send(1);
         assert!(poll(&mut pin!(inbox.ready())).is_ready() && !inbox.is_empty());
         assert_eq!((inbox.try_recv(), inbox.try_recv()), (Some(1), None));
+    }
+
+    #[test]
+    fn a_place_that_is_left_is_taken_again_and_the_lowest_first() {
+        let mut places = Places::default();
+        assert_eq!([places.take(), places.take(), places.take()].map(|_| ()), [(); 3]);
+        for index in 0..3 {
+            *places.get_mut(index).expect("taken") = Place::Woken;
+        }
+        places.leave(2);
+        places.leave(0);
+        let taken = places.take();
+        *places.get_mut(taken).expect("taken") = Place::Woken;
+        assert_eq!((taken, places.take(), places.others.len()), (0, 2, 2));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use simvisor::bus::RecvError;
 use simvisor::sync::Latch;
 use simvisor::{
     AdmissionPolicy, AliveTracker, BackoffPolicy, CancellationToken, ControllerConfig, ControllerError,
-    ControllerSpec, Event, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe, Supervisor,
+    ControllerSpec, Event, EventKind, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe, Supervisor,
     SupervisorBuilder, SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
 };
 
@@ -84,6 +84,8 @@ struct Stage {
     world: Rc<dyn Host>,
     texts: Rc<RefCell<Texts>>,
     sink: Rc<RefCell<dyn Sink>>,
+    /// Nobody reads the records.
+    deaf: bool,
     decls: Vec<Rc<Decl>>,
     grace: Span,
     /// Limit of one attempt for tasks without their own.
@@ -120,6 +122,7 @@ impl Stage {
             world,
             texts: Rc::clone(texts),
             sink: Rc::clone(sink),
+            deaf: sink.borrow().is_deaf(),
             decls,
             grace: scenario.config.grace,
             timeout: scenario.config.timeout,
@@ -174,6 +177,9 @@ impl Stage {
             // Nothing else could take the world back from a future that keeps publishing without a yield.
             let who = format!("one turn at {} ns made {records} records without an end", self.world.now_ns());
             resume_unwind(Box::new(who));
+        }
+        if self.deaf {
+            return;
         }
         let record = Record { at_ns: self.world.now_ns(), turn, what };
         self.sink.borrow_mut().record(&record, &self.texts.borrow());
@@ -498,7 +504,10 @@ struct Observer {
 
 impl Observe for Observer {
     fn event(&self, event: &Event) {
-        let note = event_note(event, &mut self.stage.texts.borrow_mut());
+        let note = match self.stage.deaf {
+            true => DEAF_NOTE,
+            false => event_note(event, &mut self.stage.texts.borrow_mut()),
+        };
         self.stage.record(What::Event(note));
     }
 
@@ -523,6 +532,19 @@ pub(crate) fn event_note(event: &Event, texts: &mut Texts) -> EventNote {
         source: event.backoff_source,
     }
 }
+
+/// Stands for every event where nobody reads the records.
+const DEAF_NOTE: EventNote = EventNote {
+    seq: 0,
+    wall_ns: 0,
+    kind: EventKind::TaskAdded,
+    task: None,
+    reason: None,
+    attempt: None,
+    timeout_ms: None,
+    delay_ms: None,
+    source: None,
+};
 
 /// Nanoseconds since the Unix epoch; saturates in the years 1677 and 2262.
 fn wall_ns(at: SystemTime) -> i64 {
@@ -569,6 +591,10 @@ struct Body {
     left: bool,
 }
 
+/// What the errors of bodies say.
+const FAILED: &str = "execution failed: boom";
+const GONE: &str = "fatal error (no retry): gone";
+
 /// How long a body runs once calm has come.
 const CALM_RUN_NS: u64 = 100_000;
 
@@ -588,14 +614,12 @@ impl Body {
                 Err(TaskError::Canceled)
             }
             Ending::Fail => {
-                let error = TaskError::Fail { reason: "boom".to_owned() };
-                self.leave(BodyEnd::Fail(self.stage.text(&error.to_string())));
-                Err(error)
+                self.leave(BodyEnd::Fail(self.stage.text(FAILED)));
+                Err(TaskError::Fail { reason: "boom".to_owned() })
             }
             Ending::Fatal => {
-                let error = TaskError::Fatal { reason: "gone".to_owned() };
-                self.leave(BodyEnd::Fatal(self.stage.text(&error.to_string())));
-                Err(error)
+                self.leave(BodyEnd::Fatal(self.stage.text(GONE)));
+                Err(TaskError::Fatal { reason: "gone".to_owned() })
             }
             Ending::Panic => {
                 self.leave(BodyEnd::Panic(self.stage.text("ouch")));

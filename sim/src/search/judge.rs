@@ -385,6 +385,9 @@ struct Deaf;
 impl Sink for Deaf {
     fn begin(&mut self, _: &Header, _: &Texts) {}
     fn record(&mut self, _: &Record, _: &Texts) {}
+    fn is_deaf(&self) -> bool {
+        true
+    }
 }
 
 struct Both(Rc<RefCell<dyn Sink>>, Rc<RefCell<dyn Sink>>);

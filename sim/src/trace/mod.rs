@@ -429,6 +429,11 @@ pub trait Sink {
 
     /// Called for each record, in order. Texts may have come since the last call.
     fn record(&mut self, record: &Record, texts: &Texts);
+
+    /// Whether it does not care what is recorded, so that nothing need be.
+    fn is_deaf(&self) -> bool {
+        false
+    }
 }
 
 /// Every kind of event with its name, in the order of the contract's table.

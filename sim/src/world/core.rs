@@ -1,9 +1,9 @@
 //! The state of an engine, and the seam between the logic and it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use futures::future::LocalBoxFuture;
@@ -25,137 +25,81 @@ pub(crate) struct Core {
     now: Cell<u64>,
     turn: Cell<u64>,
     running: Cell<u32>,
+    /// Whose the running future is, if one runs.
+    owner: Cell<Owner>,
     waits_for: Cell<WaitsFor>,
     wall_offset_ns: Cell<i64>,
+    /// The wall clock at an instant under an offset: many events share one.
+    wall: Cell<(u64, i64, SystemTime)>,
     /// How many ways of delivery there are: 1 at once, 2 with late, 3 with twice.
     deliveries: Cell<u32>,
-    slots: RefCell<Slots>,
-    /// The futures, by slot. Taken out while polled.
-    futures: RefCell<Vec<Option<LocalBoxFuture<'static, ()>>>>,
-    timers: RefCell<Timers>,
-    /// Timers that are due and wait for the clock's turn, the next one last.
-    held: RefCell<Vec<Due>>,
-    lanes: RefCell<Lanes>,
-    chooser: RefCell<Chooser>,
     /// Whoever runs the world has said that it is over.
     stopped: Cell<bool>,
     /// Somebody wants to know what steps touch.
     tracks: Cell<bool>,
-    /// Memory for the lanes that a search picks from.
-    by_age: RefCell<Vec<u32>>,
+    nameless: Arc<str>,
+    /// Never borrowed while foreign code runs: futures, their drops and their wakers come back here.
+    state: RefCell<State>,
 }
 
-impl Core {
-    pub(super) fn new() -> Rc<Self> {
-        let core = Self {
-            engine: waker::engine_number(),
-            now: Cell::new(0),
-            turn: Cell::new(0),
-            running: Cell::new(NONE),
-            waits_for: Cell::new(WaitsFor::Unknown),
-            wall_offset_ns: Cell::new(0),
-            deliveries: Cell::new(1),
-            slots: RefCell::new(Slots::new()),
-            futures: RefCell::new(Vec::new()),
-            timers: RefCell::default(),
-            held: RefCell::default(),
-            lanes: RefCell::default(),
-            chooser: RefCell::new(Chooser::new(
-                Source::Replayed(Vec::new(), crate::choice::Fit::Lenient),
-                Vec::new(),
-            )),
-            stopped: Cell::new(false),
-            tracks: Cell::new(false),
-            by_age: RefCell::default(),
-        };
-        Rc::new(core)
-    }
+/// What a world has besides its clock.
+struct State {
+    slots: Slots,
+    timers: Timers,
+    /// Timers that are due and wait for the clock's turn, in order.
+    held: Vec<Due>,
+    /// Memory for those that wait again.
+    held_again: Vec<Due>,
+    lanes: Lanes,
+    chooser: Chooser,
+    tracks: bool,
+    /// Memory for the lanes that a search picks from.
+    by_age: Vec<u32>,
+}
 
-    /// Makes the engine ready for a world.
-    pub(super) fn begin(&self, source: Source, tape: crate::choice::Tape) {
-        let mut chooser = Chooser::new(source, tape);
-        chooser.instant(0);
-        self.tracks.set(chooser.wants_footprints());
-        *self.chooser.borrow_mut() = chooser;
-        let clock = self.lanes.borrow_mut().find(LaneKind::Clock, &Arc::from(""));
-        assert_eq!(clock, CLOCK_LANE, "the clock's lane is the first of every world");
-        self.lanes.borrow_mut().occupy(clock, CLOCK);
-        self.slots.borrow_mut().get_mut(CLOCK).lane = clock;
-    }
+/// What comes of looking for the next turn.
+enum Next {
+    /// The future on this slot runs; the clock has none.
+    Turn(u32, Option<LocalBoxFuture<'static, ()>>, WakeName),
+    /// The tape names a future that cannot run now.
+    Vain,
+    /// A search does not want to go on.
+    GiveUp,
+}
 
-    pub(super) fn take_chooser(&self) -> Chooser {
-        self.tracks.set(false);
-        let empty = Chooser::new(Source::Replayed(Vec::new(), crate::choice::Fit::Lenient), Vec::new());
-        self.chooser.replace(empty)
-    }
+fn no_choices() -> Chooser {
+    Chooser::new(Source::Replayed(Vec::new(), crate::choice::Fit::Lenient), Vec::new())
+}
 
-    /// Drops every future and timer. What a dropped future does to others is undone as well.
-    pub(super) fn clear(&self) {
-        loop {
-            let next = self.slots.borrow().live().next().map(|(index, _)| index);
-            match next {
-                Some(index) => self.end(index),
-                None => break,
-            }
-        }
-        self.slots.borrow_mut().reset();
-        self.timers.borrow_mut().reset();
-        self.held.borrow_mut().clear();
-        self.lanes.borrow_mut().reset();
-        self.now.set(0);
-        self.turn.set(0);
-        self.running.set(NONE);
-        self.wall_offset_ns.set(0);
-        self.deliveries.set(1);
-        self.stopped.set(false);
-    }
-
-    /// Forgets the futures without dropping them: for a thread that is panicking already.
-    pub(super) fn forget(&self) {
-        std::mem::forget(self.futures.take());
-    }
-
-    pub(super) fn wake(&self, slot: u32, generation: u32) {
-        if self.slots.borrow().is_live(slot, generation) {
-            self.make_ready(slot);
-        }
-    }
-
+impl State {
     /// Makes a future ready, and says so.
-    fn make_ready(&self, slot: u32) {
-        let (lane, is_new) = {
-            let mut slots = self.slots.borrow_mut();
-            (slots.get(slot).lane, slots.make_ready(slot))
-        };
-        if is_new {
-            self.chooser.borrow_mut().readied(lane);
+    fn make_ready(&mut self, slot: u32) {
+        let lane = self.slots.get(slot).lane;
+        if self.slots.make_ready(slot) {
+            self.chooser.readied(lane);
         }
-        if self.tracks.get() {
-            self.note(Footprint::wakes(self.lanes.borrow().get(lane).first));
+        if self.tracks {
+            self.chooser.touches(Footprint::wakes(self.lanes.get(lane).first));
         }
     }
 
     /// Takes a future off the ready ones, and says so.
-    fn unready(&self, slot: u32) {
-        let (lane, was_ready) = {
-            let mut slots = self.slots.borrow_mut();
-            (slots.get(slot).lane, slots.unready(slot))
-        };
-        if was_ready {
-            self.chooser.borrow_mut().rested(lane);
+    fn unready(&mut self, slot: u32) {
+        if self.slots.unready(slot) {
+            self.chooser.rested(self.slots.get(slot).lane);
         }
     }
 
-    /// The running future touches this.
-    fn note(&self, footprint: Footprint) {
-        self.chooser.borrow_mut().touches(footprint);
+    fn wake(&mut self, slot: u32, generation: u32) {
+        if self.slots.is_live(slot, generation) {
+            self.make_ready(slot);
+        }
     }
 
     /// What every step of a future touches: what it is by its role.
     fn footprint_of(&self, slot: u32) -> Footprint {
-        let (slots, lanes) = (self.slots.borrow(), self.lanes.borrow());
-        let slot = slots.get(slot);
-        let lane = lanes.get(slot.lane);
+        let slot = self.slots.get(slot);
+        let lane = self.lanes.get(slot.lane);
         let mut footprint = Footprint::of_lane(lane.first);
         footprint.add(match lane.kind {
             LaneKind::Run | LaneKind::Other | LaneKind::Courier => Footprint::EVERYTHING,
@@ -171,286 +115,129 @@ impl Core {
         footprint
     }
 
-    pub(crate) fn now_ns(&self) -> u64 {
-        self.now.get()
-    }
-
-    pub(crate) fn turn(&self) -> u64 {
-        self.turn.get()
-    }
-
-    pub(crate) fn calm_down(&self) {
-        self.chooser.borrow_mut().calm_down();
-    }
-
-    pub(crate) fn set_deliveries(&self, ways: u32) {
-        self.deliveries.set(ways);
-    }
-
-    pub(crate) fn set_wall(&self, by_ns: i64) {
-        self.wall_offset_ns.set(self.wall_offset_ns.get().saturating_add(by_ns));
-    }
-
-    /// Futures and timers of the run that are still there, the running future apart.
-    pub(crate) fn leftovers(&self) -> (u64, u64) {
-        let slots = self.slots.borrow();
-        let running = self.running.get();
-        let own = u32::from(running != NONE && slots.get(running).owner == Owner::Run);
-        (u64::from(slots.live_of_run() - own), u64::from(self.timers.borrow().set_of_run()))
-    }
-
-    /// Names a lane in advance, so that lanes are numbered as the scenario lists them.
-    pub(crate) fn reserve_lane(&self, kind: LaneKind, name: &Arc<str>) {
-        self.lanes.borrow_mut().find(kind, name);
-    }
-
-    pub(crate) fn spawn_on(
-        &self,
+    fn spawn(
+        &mut self,
         kind: LaneKind,
         name: &Arc<str>,
         owner: Owner,
         future: LocalBoxFuture<'static, ()>,
     ) -> JobKey {
-        let (slot, lane, generation) = {
-            let mut lanes = self.lanes.borrow_mut();
-            let lane = lanes.find(kind, name);
-            let mut slots = self.slots.borrow_mut();
-            let slot = slots.insert(owner, lane);
-            lanes.occupy(lane, slot);
-            (slot, lane, slots.get(slot).generation)
-        };
-        let mut futures = self.futures.borrow_mut();
-        if futures.len() <= slot as usize {
-            futures.resize_with(slot as usize + 1, || None);
+        let lane = self.lanes.find(kind, name);
+        let slot = self.slots.insert(owner, lane);
+        self.lanes.occupy(lane, slot);
+        self.slots.get_mut(slot).future = Some(future);
+        self.chooser.spawned(lane);
+        if self.chooser.is_guided() {
+            self.chooser.named(lane, kind, name, self.lanes.twin_number(lane));
         }
-        futures[slot as usize] = Some(future);
-        let mut chooser = self.chooser.borrow_mut();
-        chooser.spawned(lane);
-        if chooser.is_guided() {
-            chooser.named(lane, kind, name, self.lanes.borrow().twin_number(lane));
-        }
-        drop(chooser);
         self.make_ready(slot);
-        JobKey(u64::from(generation) << 32 | u64::from(slot))
+        JobKey(u64::from(self.slots.get(slot).generation) << 32 | u64::from(slot))
     }
 
-    /// Frees the slot and drops its future, in this order: the future's drop may wake, spawn or abort others.
-    fn end(&self, slot: u32) {
-        let lane = self.slots.borrow().get(slot).lane;
+    /// Frees the slot; gives its future, whose drop may wake, spawn or abort others.
+    #[must_use]
+    fn end(&mut self, slot: u32) -> Option<LocalBoxFuture<'static, ()>> {
         self.unready(slot);
-        self.slots.borrow_mut().remove(slot);
-        self.lanes.borrow_mut().vacate(lane);
-        let future = self.futures.borrow_mut()[slot as usize].take();
-        drop(future);
+        self.lanes.vacate(self.slots.get(slot).lane);
+        self.slots.remove(slot);
+        self.slots.get_mut(slot).future.take()
     }
 
-    /// Runs until nothing can run any more.
-    pub(super) fn run(&self, limits: &Limits) -> End {
-        let mut turns_at_instant: u64 = 0;
-        loop {
-            if self.stopped.get() {
-                return End::Stopped;
-            }
-            let (ready, live) = {
-                let slots = self.slots.borrow();
-                (slots.ready_count(), u64::from(slots.live_count()))
-            };
-            if ready == 0 {
-                match self.timers.borrow_mut().next_deadline() {
-                    Some(deadline) if deadline > limits.time_ns_max || deadline == u64::MAX => {
-                        return End::Limit(format!("virtual time beyond {} ns", limits.time_ns_max));
-                    }
-                    Some(deadline) => {
-                        self.now.set(deadline);
-                        self.chooser.borrow_mut().instant(deadline);
-                    }
-                    None if live == 0 => return End::Done,
-                    None => return End::Deadlock(self.stuck(|_| true)),
-                }
-                turns_at_instant = 0;
-                self.fire_due();
-                continue;
-            }
-            if self.turn.get() >= limits.turns_max {
-                return End::Limit(format!("{} turns", limits.turns_max));
-            }
-            // Every future may have a good reason to run at one instant, a few times over.
-            let patience = limits.turns_per_instant_max + 16 * live;
-            if turns_at_instant == patience {
-                self.slots.borrow_mut().start_census();
-            }
-            if turns_at_instant == patience + 1_000 + 4 * live {
-                return End::Livelock(self.stuck(|turns| turns > 1));
-            }
-            self.turn.set(self.turn.get() + 1);
-            turns_at_instant += 1;
-            match self.pick(ready) {
-                Pick::Slot(slot) => self.turn_of(slot),
-                Pick::Vain => {} // the tape named a future that cannot run now
-                Pick::GiveUp => return End::Limit("the search gave the run up".to_owned()),
-            }
-        }
-    }
-
-    fn turn_of(&self, slot: u32) {
-        let lane = self.slots.borrow().get(slot).lane;
+    /// Which of the ready futures runs next; its turn begins.
+    fn begin_turn(&mut self, engine: u16) -> Next {
+        let slot = match self.pick() {
+            Pick::Slot(slot) => slot,
+            Pick::Vain => return Next::Vain,
+            Pick::GiveUp => return Next::GiveUp,
+        };
         self.unready(slot);
-        let footprint = if self.tracks.get() { self.footprint_of(slot) } else { Footprint::NONE };
-        self.chooser.borrow_mut().begins(lane, footprint);
-        if slot == CLOCK {
-            self.clock_turn();
-        } else {
-            self.poll(slot);
-        }
-        self.chooser.borrow_mut().ended();
+        let footprint = if self.tracks { self.footprint_of(slot) } else { Footprint::NONE };
+        let entry = self.slots.get_mut(slot);
+        self.chooser.begins(entry.lane, footprint);
+        entry.turns += 1;
+        Next::Turn(slot, entry.future.take(), WakeName { engine, generation: entry.generation, slot })
     }
 
-    /// Which future runs next.
-    fn pick(&self, ready: u32) -> Pick {
-        let slots = self.slots.borrow();
-        let oldest = slots.oldest();
-        let mut chooser = self.chooser.borrow_mut();
-        if chooser.is_guided() {
-            return self.guided(&slots, &mut chooser);
+    fn pick(&mut self) -> Pick {
+        let ready = self.slots.ready_count();
+        let oldest = self.slots.oldest();
+        if self.chooser.is_guided() {
+            return self.guided();
         }
         if ready == 1 {
             return Pick::Slot(oldest);
         }
-        let lanes = self.lanes.borrow();
-        let slot = match chooser.schedule(ready, lanes.count()) {
+        let lanes = self.lanes.count();
+        let slot = match self.chooser.schedule(ready, lanes) {
             Named::Oldest => oldest,
-            Named::Place(place) => slots.at_place(place),
-            Named::Lane(lane) => match lanes.slot(lane).filter(|&slot| slots.is_ready(slot)) {
+            Named::Place(place) => self.slots.at_place(place),
+            Named::Lane(lane) => match self.lanes.slot(lane).filter(|&slot| self.slots.is_ready(slot)) {
                 Some(slot) => slot,
                 None => {
-                    chooser.named_in_vain(lanes.count());
+                    self.chooser.named_in_vain(lanes);
                     return Pick::Vain;
                 }
             },
         };
-        let lane = if slot == oldest { 0 } else { slots.get(slot).lane };
-        chooser.scheduled(lane, lanes.count());
+        let lane = if slot == oldest { 0 } else { self.slots.get(slot).lane };
+        self.chooser.scheduled(lane, lanes);
         Pick::Slot(slot)
     }
 
     /// Which future a search wants to run.
-    fn guided(&self, slots: &Slots, chooser: &mut Chooser) -> Pick {
-        let mut ready = self.by_age.borrow_mut();
-        ready.clear();
-        ready.extend(slots.by_age().map(|slot| slots.get(slot).lane));
-        let Some(lane) = chooser.guided(&ready) else { return Pick::GiveUp };
-        let lanes = self.lanes.borrow();
+    fn guided(&mut self) -> Pick {
+        let Self { slots, lanes, chooser, by_age, .. } = self;
+        by_age.clear();
+        by_age.extend(slots.by_age().map(|slot| slots.get(slot).lane));
+        let Some(lane) = chooser.guided(by_age) else { return Pick::GiveUp };
         let slot =
             lanes.slot(lane).filter(|&slot| slots.is_ready(slot)).expect("a search picks what is ready");
-        if ready.len() > 1 {
+        if by_age.len() > 1 {
             chooser.scheduled(if slot == slots.oldest() { 0 } else { lane }, lanes.count());
         }
         Pick::Slot(slot)
     }
 
-    fn poll(&self, slot: u32) {
-        let generation = {
-            let mut slots = self.slots.borrow_mut();
-            let entry = slots.get_mut(slot);
-            entry.turns += 1;
-            self.waits_for.set(entry.waits_for);
-            entry.generation
-        };
-        let mut future = self.futures.borrow_mut()[slot as usize].take().expect("a ready slot has a future");
-        self.running.set(slot);
-        let waker = WakeName { engine: self.engine, generation, slot }.waker();
-        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
-        self.running.set(NONE);
-        match polled {
-            Poll::Ready(()) => {
-                self.end(slot);
-                drop(future);
-            }
-            Poll::Pending => {
-                self.futures.borrow_mut()[slot as usize] = Some(future);
-                let mut slots = self.slots.borrow_mut();
-                let entry = slots.get_mut(slot);
-                entry.waits_for = self.waits_for.get();
-                entry.since = self.now.get();
-            }
-        }
-    }
-
-    /// Fires the timers due now. The first fires; each further one may be held back for a turn of its own.
-    fn fire_due(&self) {
-        let now = self.now.get();
-        let mut first = true;
-        loop {
-            let Some(due) = self.timers.borrow_mut().pop_due(now) else { break };
-            if first || self.fires_at_once() {
-                self.fire(due);
-            } else {
-                self.held.borrow_mut().push(due);
-            }
-            first = false;
-        }
-        self.hold_clock();
-    }
-
-    fn clock_turn(&self) {
-        let held = self.held.take();
-        let mut first = true;
-        for due in held {
-            if !self.timers.borrow().is_set(due) {
-                continue; // dropped meanwhile
-            }
-            if first || self.fires_at_once() {
-                self.fire(due);
-            } else {
-                self.held.borrow_mut().push(due);
-            }
-            first = false;
-        }
-        self.hold_clock();
-    }
-
-    /// Whether the next of several timers that are due fires at once.
-    fn fires_at_once(&self) -> bool {
-        self.choose(Site::TimerTie, 2) == 0
-    }
-
-    fn choose(&self, site: Site, arity: u32) -> u32 {
+    fn choose(&mut self, site: Site, arity: u32) -> u32 {
         self.choose_at(site, None, arity)
     }
 
-    /// A value below `arity`, at a site that is told apart by `name` where one is given.
-    pub(crate) fn choose_at(&self, site: Site, name: Option<&str>, arity: u32) -> u32 {
-        let ready = self.slots.borrow().ready_count();
-        self.chooser.borrow_mut().choose(site, name, arity, ready)
+    fn choose_at(&mut self, site: Site, name: Option<&str>, arity: u32) -> u32 {
+        self.chooser.choose(site, name, arity, self.slots.ready_count())
     }
 
-    /// The world ends before its next turn.
-    pub(crate) fn stop(&self) {
-        self.stopped.set(true);
+    /// Whether the next of several timers that are due fires at once.
+    fn fires_at_once(&mut self) -> bool {
+        self.choose(Site::TimerTie, 2) == 0
     }
 
-    /// While timers are held back the clock is one of those that can run.
-    fn hold_clock(&self) {
-        if !self.held.borrow().is_empty() {
-            self.make_ready(CLOCK);
+    /// Fires a timer; a waker that is not of this engine is given back, for the caller to use.
+    fn fire(&mut self, due: Due, engine: u16) -> Option<Waker> {
+        let waker = self.timers.fire(due)?;
+        match WakeName::of(&waker) {
+            Some(name) if name.engine == engine => {
+                self.wake(name.slot, name.generation);
+                None
+            }
+            _ => Some(waker),
         }
     }
 
-    fn fire(&self, due: Due) {
-        let waker = self.timers.borrow_mut().fire(due);
-        if let Some(waker) = waker {
-            waker.wake();
+    /// While timers are held back the clock is one of those that can run.
+    fn hold_clock(&mut self) {
+        if !self.held.is_empty() {
+            self.make_ready(CLOCK);
         }
     }
 
     /// Who did not end, by lane.
     fn stuck(&self, named: impl Fn(u32) -> bool) -> Vec<Stuck> {
-        let (slots, lanes) = (self.slots.borrow(), self.lanes.borrow());
-        let mut stuck: Vec<_> = slots
+        let mut stuck: Vec<_> = self
+            .slots
             .live()
             .filter(|(_, slot)| named(slot.turns))
             .map(|(_, slot)| {
-                let lane = lanes.get(slot.lane);
+                let lane = self.lanes.get(slot.lane);
                 let entry = Stuck {
                     kind: lane.kind,
                     name: Arc::clone(&lane.name),
@@ -465,37 +252,304 @@ impl Core {
     }
 }
 
+impl Core {
+    pub(super) fn new() -> Rc<Self> {
+        let state = State {
+            slots: Slots::new(),
+            timers: Timers::default(),
+            held: Vec::new(),
+            held_again: Vec::new(),
+            lanes: Lanes::default(),
+            chooser: no_choices(),
+            tracks: false,
+            by_age: Vec::new(),
+        };
+        Rc::new(Self {
+            engine: waker::engine_number(),
+            now: Cell::new(0),
+            turn: Cell::new(0),
+            running: Cell::new(NONE),
+            owner: Cell::new(Owner::Outside),
+            waits_for: Cell::new(WaitsFor::Unknown),
+            wall_offset_ns: Cell::new(0),
+            wall: Cell::new((0, 0, wall_at(0, 0))),
+            deliveries: Cell::new(1),
+            stopped: Cell::new(false),
+            tracks: Cell::new(false),
+            nameless: Arc::from(""),
+            state: RefCell::new(state),
+        })
+    }
+
+    /// Makes the engine ready for a world.
+    pub(super) fn begin(&self, source: Source, tape: crate::choice::Tape) {
+        let state = &mut *self.state.borrow_mut();
+        state.chooser = Chooser::new(source, tape);
+        state.chooser.instant(0);
+        state.tracks = state.chooser.wants_footprints();
+        self.tracks.set(state.tracks);
+        let clock = state.lanes.find(LaneKind::Clock, &self.nameless);
+        assert_eq!(clock, CLOCK_LANE, "the clock's lane is the first of every world");
+        state.lanes.occupy(clock, CLOCK);
+        state.slots.get_mut(CLOCK).lane = clock;
+    }
+
+    pub(super) fn take_chooser(&self) -> Chooser {
+        let state = &mut *self.state.borrow_mut();
+        self.tracks.set(false);
+        state.tracks = false;
+        std::mem::replace(&mut state.chooser, no_choices())
+    }
+
+    /// Drops every future and timer. What a dropped future does to others is undone as well.
+    pub(super) fn clear(&self) {
+        loop {
+            let mut state = self.state.borrow_mut();
+            let Some(slot) = state.slots.first_live() else { break };
+            let future = state.end(slot);
+            drop(state);
+            drop(future);
+        }
+        let state = &mut *self.state.borrow_mut();
+        state.slots.reset();
+        state.timers.reset();
+        state.held.clear();
+        state.lanes.reset();
+        self.now.set(0);
+        self.turn.set(0);
+        self.running.set(NONE);
+        self.wall_offset_ns.set(0);
+        self.deliveries.set(1);
+        self.stopped.set(false);
+    }
+
+    /// Forgets the futures without dropping them: for a thread that is panicking already.
+    pub(super) fn forget(&self) {
+        std::mem::forget(std::mem::replace(&mut self.state.borrow_mut().slots, Slots::new()));
+    }
+
+    pub(super) fn wake(&self, slot: u32, generation: u32) {
+        self.state.borrow_mut().wake(slot, generation);
+    }
+
+    /// The running future touches this.
+    fn note(&self, footprint: Footprint) {
+        self.state.borrow_mut().chooser.touches(footprint);
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now.get()
+    }
+
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.get()
+    }
+
+    pub(crate) fn nameless(&self) -> &Arc<str> {
+        &self.nameless
+    }
+
+    pub(crate) fn calm_down(&self) {
+        self.state.borrow_mut().chooser.calm_down();
+    }
+
+    pub(crate) fn set_deliveries(&self, ways: u32) {
+        self.deliveries.set(ways);
+    }
+
+    pub(crate) fn set_wall(&self, by_ns: i64) {
+        self.wall_offset_ns.set(self.wall_offset_ns.get().saturating_add(by_ns));
+    }
+
+    /// A value below `arity`, at a site that is told apart by `name` where one is given.
+    pub(crate) fn choose_at(&self, site: Site, name: Option<&str>, arity: u32) -> u32 {
+        self.state.borrow_mut().choose_at(site, name, arity)
+    }
+
+    /// The world ends before its next turn.
+    pub(crate) fn stop(&self) {
+        self.stopped.set(true);
+    }
+
+    /// Futures and timers of the run that are still there, the running future apart.
+    pub(crate) fn leftovers(&self) -> (u64, u64) {
+        let state = self.state.borrow();
+        let own = u32::from(self.running.get() != NONE && self.owner.get() == Owner::Run);
+        (u64::from(state.slots.live_of_run() - own), u64::from(state.timers.set_of_run()))
+    }
+
+    /// Names a lane in advance, so that lanes are numbered as the scenario lists them.
+    pub(crate) fn reserve_lane(&self, kind: LaneKind, name: &Arc<str>) {
+        self.state.borrow_mut().lanes.find(kind, name);
+    }
+
+    pub(crate) fn spawn_on(
+        &self,
+        kind: LaneKind,
+        name: &Arc<str>,
+        owner: Owner,
+        future: LocalBoxFuture<'static, ()>,
+    ) -> JobKey {
+        self.state.borrow_mut().spawn(kind, name, owner, future)
+    }
+
+    /// Runs until nothing can run any more.
+    pub(super) fn run(&self, limits: &Limits) -> End {
+        let mut turns_at_instant: u64 = 0;
+        loop {
+            if self.stopped.get() {
+                return End::Stopped;
+            }
+            let mut state = self.state.borrow_mut();
+            if state.slots.ready_count() == 0 {
+                match state.timers.advance() {
+                    Some(deadline) if deadline > limits.time_ns_max || deadline == u64::MAX => {
+                        return End::Limit(format!("virtual time beyond {} ns", limits.time_ns_max));
+                    }
+                    Some(deadline) => {
+                        self.now.set(deadline);
+                        state.chooser.instant(deadline);
+                    }
+                    None if state.slots.live_count() == 0 => return End::Done,
+                    None => return End::Deadlock(state.stuck(|_| true)),
+                }
+                turns_at_instant = 0;
+                self.fire_due(state);
+                continue;
+            }
+            if self.turn.get() >= limits.turns_max {
+                return End::Limit(format!("{} turns", limits.turns_max));
+            }
+            // Every future may have a good reason to run at one instant, a few times over.
+            let live = u64::from(state.slots.live_count());
+            let patience = limits.turns_per_instant_max + 16 * live;
+            if turns_at_instant >= patience {
+                if turns_at_instant == patience {
+                    state.slots.start_census();
+                }
+                if turns_at_instant == patience + 1_000 + 4 * live {
+                    return End::Livelock(state.stuck(|turns| turns > 1));
+                }
+            }
+            self.turn.set(self.turn.get() + 1);
+            turns_at_instant += 1;
+            match state.begin_turn(self.engine) {
+                Next::Turn(slot, Some(future), name) => {
+                    let entry = state.slots.get(slot);
+                    self.waits_for.set(entry.waits_for);
+                    self.owner.set(entry.owner);
+                    drop(state);
+                    self.poll(slot, future, name);
+                }
+                Next::Turn(CLOCK, None, _) => self.clock_turn(state),
+                Next::Turn(_, None, _) => unreachable!("a ready slot has a future"),
+                Next::Vain => {}
+                Next::GiveUp => return End::Limit("the search gave the run up".to_owned()),
+            }
+        }
+    }
+
+    fn poll(&self, slot: u32, mut future: LocalBoxFuture<'static, ()>, name: WakeName) {
+        self.running.set(slot);
+        let waker = name.waker();
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        self.running.set(NONE);
+        let mut state = self.state.borrow_mut();
+        match polled {
+            Poll::Pending => {
+                let entry = state.slots.get_mut(slot);
+                entry.future = Some(future);
+                entry.waits_for = self.waits_for.get();
+                entry.since = self.now.get();
+                state.chooser.ended();
+            }
+            Poll::Ready(()) => {
+                let none = state.end(slot);
+                debug_assert!(none.is_none(), "it is in hand");
+                drop(state);
+                drop(future);
+                self.state.borrow_mut().chooser.ended();
+            }
+        }
+    }
+
+    /// Fires the timers due now. The first fires; each further one may be held back for a turn of its own.
+    fn fire_due<'a>(&'a self, mut state: RefMut<'a, State>) {
+        let mut first = true;
+        while let Some(due) = state.timers.pop_due() {
+            if first || state.fires_at_once() {
+                state = self.fire(state, due);
+            } else {
+                state.held.push(due);
+            }
+            first = false;
+        }
+        state.hold_clock();
+    }
+
+    fn clock_turn<'a>(&'a self, mut state: RefMut<'a, State>) {
+        let again = std::mem::take(&mut state.held_again);
+        let mut held = std::mem::replace(&mut state.held, again);
+        let mut first = true;
+        for due in held.drain(..) {
+            if !state.timers.is_due(due) {
+                continue; // dropped meanwhile
+            }
+            if first || state.fires_at_once() {
+                state = self.fire(state, due);
+            } else {
+                state.held.push(due);
+            }
+            first = false;
+        }
+        state.held_again = held;
+        state.hold_clock();
+        state.chooser.ended();
+    }
+
+    fn fire<'a>(&'a self, mut state: RefMut<'a, State>, due: Due) -> RefMut<'a, State> {
+        let Some(foreign) = state.fire(due, self.engine) else { return state };
+        drop(state);
+        foreign.wake(); // may come back here
+        self.state.borrow_mut()
+    }
+}
+
 impl Runtime for Core {
     fn now(&self) -> Nanos {
         Nanos(self.now.get())
     }
 
     fn wall(&self) -> SystemTime {
-        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(WALL_START_S);
-        let time = start + Duration::from_nanos(self.now.get());
-        let offset_ns = self.wall_offset_ns.get();
-        let offset = Duration::from_nanos(offset_ns.unsigned_abs());
-        if offset_ns < 0 { time - offset } else { time + offset }
+        let (now_ns, offset_ns) = (self.now.get(), self.wall_offset_ns.get());
+        let (known_ns, known_offset_ns, wall) = self.wall.get();
+        if (known_ns, known_offset_ns) == (now_ns, offset_ns) {
+            return wall;
+        }
+        let wall = wall_at(now_ns, offset_ns);
+        self.wall.set((now_ns, offset_ns, wall));
+        wall
     }
 
     fn set_timer(&self, deadline: Nanos) -> TimerKey {
-        let running = self.running.get();
-        let owner = if running == NONE { Owner::Outside } else { self.slots.borrow().get(running).owner };
-        if self.tracks.get() {
-            self.note(Footprint::sets_timer(deadline.0));
+        let owner = if self.running.get() == NONE { Owner::Outside } else { self.owner.get() };
+        let state = &mut *self.state.borrow_mut();
+        if state.tracks {
+            state.chooser.touches(Footprint::sets_timer(deadline.0));
         }
-        self.timers.borrow_mut().insert(deadline.0, owner)
+        state.timers.insert(deadline.0, owner)
     }
 
     fn poll_timer(&self, timer: TimerKey, cx: &mut Context<'_>) -> Poll<()> {
-        match self.timers.borrow_mut().poll(timer, cx.waker()) {
+        match self.state.borrow_mut().timers.poll(timer, cx.waker()) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }
 
     fn drop_timer(&self, timer: TimerKey) {
-        self.timers.borrow_mut().remove(timer);
+        let waker = self.state.borrow_mut().timers.remove(timer);
+        drop(waker); // outside the borrow: a foreign one may do anything
     }
 
     fn spawn(&self, role: Role, name: &Arc<str>, future: LocalBoxFuture<'static, ()>) -> JobKey {
@@ -512,22 +566,25 @@ impl Runtime for Core {
 
     fn abort(&self, job: JobKey) {
         let (generation, slot) = ((job.0 >> 32) as u32, job.0 as u32);
-        if self.slots.borrow().is_live(slot, generation) {
+        let mut state = self.state.borrow_mut();
+        if state.slots.is_live(slot, generation) {
             assert_ne!(self.running.get(), slot, "a future cannot abort itself");
-            if self.tracks.get() {
-                let lane = self.slots.borrow().get(slot).lane;
-                self.note(Footprint::of_lane(self.lanes.borrow().get(lane).first));
+            if state.tracks {
+                let first = state.lanes.get(state.slots.get(slot).lane).first;
+                state.chooser.touches(Footprint::of_lane(first));
             }
-            self.end(slot);
+            let future = state.end(slot);
+            drop(state);
+            drop(future);
         }
     }
 
     fn draw(&self, high: u64) -> u64 {
         match u32::try_from(high) {
-            Ok(high) if high < u32::MAX => u64::from(self.choose(Site::Jitter, high + 1)),
+            Ok(high) if high < u32::MAX => u64::from(self.state.borrow_mut().choose(Site::Jitter, high + 1)),
             // Wider ranges are drawn in 2^32 - 1 equal steps that include both ends.
             _ => {
-                let step = self.choose(Site::Jitter, u32::MAX);
+                let step = self.state.borrow_mut().choose(Site::Jitter, u32::MAX);
                 let scaled = u128::from(high) * u128::from(step) / u128::from(u32::MAX - 1);
                 u64::try_from(scaled).expect("a fraction of a u64")
             }
@@ -535,11 +592,15 @@ impl Runtime for Core {
     }
 
     fn preempt(&self, point: PreemptPoint) -> bool {
-        self.choose(point.into(), 2) == 1
+        self.state.borrow_mut().choose(point.into(), 2) == 1
     }
 
     fn delivery(&self) -> Delivery {
-        match self.choose(Site::Delivery, self.deliveries.get()) {
+        let ways = self.deliveries.get();
+        if ways == 1 {
+            return Delivery::AtOnce; // the usual case, in which nothing is chosen
+        }
+        match self.state.borrow_mut().choose(Site::Delivery, ways) {
             0 => Delivery::AtOnce,
             1 => Delivery::Late,
             _ => Delivery::Twice,
@@ -549,7 +610,7 @@ impl Runtime for Core {
     fn publisher(&self) -> u64 {
         match self.running.get() {
             NONE => 0,
-            slot => u64::from(self.slots.borrow().get(slot).lane),
+            slot => u64::from(self.state.borrow().slots.get(slot).lane),
         }
     }
 
@@ -571,13 +632,19 @@ impl Runtime for Core {
             Shared::Registry => Footprint::REGISTRY,
             Shared::Slots => Footprint::SLOTS,
             Shared::Permits => Footprint::PERMITS,
-            Shared::Task(name) => match self.lanes.borrow().first(LaneKind::Actor, name) {
+            Shared::Task(name) => match self.state.borrow().lanes.first(LaneKind::Actor, name) {
                 Some(lane) => Footprint::of_lane(lane),
                 None => Footprint::NONE, // nothing of this name was ever spawned
             },
             Shared::Everything => Footprint::EVERYTHING,
         });
     }
+}
+
+fn wall_at(now_ns: u64, offset_ns: i64) -> SystemTime {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(WALL_START_S) + Duration::from_nanos(now_ns);
+    let offset = Duration::from_nanos(offset_ns.unsigned_abs());
+    if offset_ns < 0 { time - offset } else { time + offset }
 }
 
 /// What waiting for something touches.

@@ -3,9 +3,11 @@
 //! A schedule choice names a lane. A task's actor has the same lane in every incarnation and whatever else was
 //! spawned before it, so a choice means the same after other choices were taken away.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
 
 use super::slots::NONE;
 
@@ -89,12 +91,16 @@ pub(super) struct Lane {
     pub(super) first: u32,
 }
 
+fn hash(kind: LaneKind, name: &str) -> u64 {
+    FxBuildHasher.hash_one((kind, name))
+}
+
 /// All lanes of a world, numbered from 1.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
-    /// Looked up, never iterated.
-    numbers: FxHashMap<(LaneKind, Arc<str>), u32>,
+    /// The first lane of each role and name. Looked up, never iterated.
+    numbers: HashTable<u32>,
 }
 
 impl Lanes {
@@ -121,12 +127,16 @@ impl Lanes {
 
     /// The lane for a new future of this role and name: the first that is free.
     pub(super) fn find(&mut self, kind: LaneKind, name: &Arc<str>) -> u32 {
-        let Some(&number) = self.numbers.get(&(kind, Arc::clone(name))) else {
+        let Some(mut number) = self.first(kind, name) else {
             let number = self.push(kind, name, None);
-            self.numbers.insert((kind, Arc::clone(name)), number);
+            let Self { lanes, numbers } = self;
+            let hash_of = |&number: &u32| {
+                let Lane { kind, name, .. } = &lanes[number as usize - 1];
+                hash(*kind, name)
+            };
+            numbers.insert_unique(hash(kind, name), number, hash_of);
             return number;
         };
-        let mut number = number;
         while self.get(number).slot != NONE {
             if self.get(number).twin == NONE {
                 let first = self.get(number).first;
@@ -151,7 +161,11 @@ impl Lanes {
 
     /// The first lane of this role and name, if there is one.
     pub(super) fn first(&self, kind: LaneKind, name: &str) -> Option<u32> {
-        self.numbers.get(&(kind, Arc::from(name))).copied()
+        let is_it = |&number: &u32| {
+            let lane = self.get(number);
+            lane.kind == kind && &*lane.name == name
+        };
+        self.numbers.find(hash(kind, name), is_it).copied()
     }
 
     fn push(&mut self, kind: LaneKind, name: &Arc<str>, first: Option<u32>) -> u32 {

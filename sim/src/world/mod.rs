@@ -268,7 +268,7 @@ impl Handle {
 
     /// Drives the call to `run`, whose timers count as the run's.
     pub fn spawn_run(&self, future: impl Future<Output = ()> + 'static) {
-        self.core.spawn_on(LaneKind::Run, &Arc::from(""), Owner::Run, Box::pin(future));
+        self.core.spawn_on(LaneKind::Run, self.core.nameless(), Owner::Run, Box::pin(future));
     }
 
     /// Ready `span_ns` from now.

@@ -1,8 +1,9 @@
-//! Who is there and who is ready: the state of every future except the future itself.
+//! Who is there and who is ready: every future with its state, in one cache line.
 //!
 //! The ready futures are kept twice, as a list in order of readiness (the oldest first) and as a dense array (for a
 //! uniform pick), so that taking the oldest, any by number, or a given one is O(1).
 
+use futures::future::LocalBoxFuture;
 use simvisor::runtime::WaitsFor;
 
 use super::waker::{GENERATION_MAX, SLOTS_MAX};
@@ -29,8 +30,10 @@ enum State {
     Ready,
 }
 
-#[derive(Debug, Clone)]
+#[repr(align(64))]
 pub(super) struct Slot {
+    /// Taken out while polled.
+    pub(super) future: Option<LocalBoxFuture<'static, ()>>,
     pub(super) generation: u32,
     state: State,
     pub(super) owner: Owner,
@@ -46,11 +49,16 @@ pub(super) struct Slot {
     pub(super) turns: u32,
 }
 
+const _: () = assert!(size_of::<Slot>() == 64);
+
 /// All slots of an engine. Generations live as long as the engine, everything else as long as a world.
-#[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
+    /// Slots that were taken in this world and given back; those from `fresh` on were not taken yet.
     free: Vec<u32>,
+    fresh: u32,
+    /// No slot below is live, but for the clock's.
+    lowest: u32,
     ready: Vec<u32>,
     oldest: u32,
     newest: u32,
@@ -63,6 +71,8 @@ impl Slots {
         let mut slots = Self {
             slots: Vec::new(),
             free: Vec::new(),
+            fresh: 0,
+            lowest: 1,
             ready: Vec::new(),
             oldest: NONE,
             newest: NONE,
@@ -70,29 +80,14 @@ impl Slots {
             live_of_run: 0,
         };
         slots.insert(Owner::Outside, 0);
-        slots.live = 0; // the clock does not count
+        (slots.live, slots.lowest) = (0, 1); // the clock does not count
         slots
     }
 
     /// Takes a slot for a new future; it is not ready yet.
     pub(super) fn insert(&mut self, owner: Owner, lane: u32) -> u32 {
-        let index = self.free.pop().unwrap_or_else(|| {
-            let index = u32::try_from(self.slots.len()).expect("slots are numbered in 24 bits");
-            assert!(index < SLOTS_MAX, "a world holds at most {SLOTS_MAX} futures");
-            self.slots.push(Slot {
-                generation: 1,
-                state: State::Free,
-                owner,
-                lane,
-                older: NONE,
-                newer: NONE,
-                place: NONE,
-                waits_for: WaitsFor::Unknown,
-                since: 0,
-                turns: 0,
-            });
-            index
-        });
+        let index = self.free.pop().unwrap_or_else(|| self.take_fresh());
+        self.lowest = self.lowest.min(index);
         let slot = &mut self.slots[index as usize];
         slot.state = State::Idle;
         slot.owner = owner;
@@ -102,6 +97,28 @@ impl Slots {
         slot.turns = 0;
         self.live += 1;
         self.live_of_run += u32::from(owner == Owner::Run);
+        index
+    }
+
+    fn take_fresh(&mut self) -> u32 {
+        let index = self.fresh;
+        assert!(index < SLOTS_MAX, "a world holds at most {SLOTS_MAX} futures");
+        self.fresh += 1;
+        if self.slots.len() == index as usize {
+            self.slots.push(Slot {
+                future: None,
+                generation: 1,
+                state: State::Free,
+                owner: Owner::Outside,
+                lane: 0,
+                older: NONE,
+                newer: NONE,
+                place: NONE,
+                waits_for: WaitsFor::Unknown,
+                since: 0,
+                turns: 0,
+            });
+        }
         index
     }
 
@@ -139,7 +156,16 @@ impl Slots {
 
     /// All live futures but the clock, by slot.
     pub(super) fn live(&self) -> impl Iterator<Item = (u32, &Slot)> {
-        (0..).zip(&self.slots).skip(1).filter(|(_, slot)| slot.state != State::Free)
+        (0..self.fresh).zip(&self.slots).skip(1).filter(|(_, slot)| slot.state != State::Free)
+    }
+
+    /// The first live future but the clock, by slot. Asking again after it was removed costs no search from the
+    /// beginning.
+    pub(super) fn first_live(&mut self) -> Option<u32> {
+        while self.lowest < self.fresh && self.slots[self.lowest as usize].state == State::Free {
+            self.lowest += 1;
+        }
+        (self.lowest < self.fresh).then_some(self.lowest)
     }
 
     pub(super) fn live_count(&self) -> u32 {
@@ -220,7 +246,7 @@ impl Slots {
         debug_assert_eq!(self.live, 0, "a world ends empty");
         self.unready(CLOCK);
         self.free.clear();
-        self.free.extend((1..self.slots.len() as u32).rev());
+        (self.fresh, self.lowest) = (1, 1);
     }
 }
 

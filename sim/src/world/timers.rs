@@ -1,7 +1,15 @@
-//! Timers in order of (deadline, age). A binary heap with lazy deletion; keys carry a generation.
+//! Timers in order of (deadline, age): a radix heap (Ahuja, Mehlhorn, Orlin, Tarjan, "Faster Algorithms for the Shortest
+//! Path Problem", 1990).
+//!
+//! Time never goes back, so a timer needs no place in a total order before its instant comes near. It lies in the
+//! bucket of the highest bit in which its deadline differs from the instant that was taken last. When the nearest
+//! bucket's turn comes, its earliest deadline becomes that instant and its timers move down, each into a lower bucket.
+//! A timer moves about half as often as the number of timers has bits, and always to the end of an array, so a million
+//! sleepers cost each other hardly more than ten do. Buckets keep the order in which timers were set, so that
+//! timers of one instant come out by age without any number for it.
+//!
+//! A timer that was dropped stays where it is until it comes up, or until most are of that kind.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::task::Waker;
 
 use simvisor::runtime::TimerKey;
@@ -10,71 +18,124 @@ use super::slots::Owner;
 
 #[derive(Debug)]
 struct Timer {
+    /// Whoever waits for it, while it is set.
+    waker: Option<Waker>,
     generation: u32,
     owner: Owner,
     state: State,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Free,
-    Set(Option<Waker>),
+    Set,
+    /// Due, and taken out to be fired, now or later.
+    Due,
     Fired,
 }
 
 /// A timer that is due: a name that stays valid until the timer is dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
     deadline: u64,
-    age: u64,
     index: u32,
     generation: u32,
 }
 
+/// One bucket for the timers of the instant taken last, and one for each bit of a deadline.
+const BUCKETS: usize = 65;
+
+/// Fewer dropped timers than this are never swept up.
+const DROPPED_MIN: usize = 64;
+
 /// All timers of a world.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Timers {
     timers: Vec<Timer>,
+    /// Places that were taken in this world and given back; those from `fresh` on were not taken yet.
     free: Vec<u32>,
-    heap: BinaryHeap<Reverse<Due>>,
-    next_age: u64,
-    set: u32,
+    fresh: u32,
+    /// The instant that was taken last: no timer is due before it.
+    instant: u64,
+    /// By the number of bits from the highest in which the deadline differs from `instant`; the first is for `instant`
+    /// itself.
+    buckets: [Vec<Due>; BUCKETS],
+    /// Bit n: bucket n + 1 is not empty.
+    occupied: u64,
+    /// How many of the first bucket were taken.
+    taken: usize,
+    /// Timers in buckets, and those of them that were dropped.
+    waiting: usize,
+    dropped: usize,
+    /// Timers of the run that have not fired.
     set_of_run: u32,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            timers: Vec::new(),
+            free: Vec::new(),
+            fresh: 0,
+            instant: 0,
+            buckets: [const { Vec::new() }; BUCKETS],
+            occupied: 0,
+            taken: 0,
+            waiting: 0,
+            dropped: 0,
+            set_of_run: 0,
+        }
+    }
 }
 
 impl Timers {
     pub(super) fn insert(&mut self, deadline: u64, owner: Owner) -> TimerKey {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.timers.push(Timer { generation: 0, owner, state: State::Free });
-            u32::try_from(self.timers.len() - 1).expect("fewer than 2^32 timers")
-        });
+        let index = self.free.pop().unwrap_or_else(|| self.take_fresh());
         let timer = &mut self.timers[index as usize];
-        timer.generation = timer.generation.wrapping_add(1);
-        timer.owner = owner;
-        timer.state = State::Set(None);
-        let generation = timer.generation;
-        self.heap.push(Reverse(Due { deadline, age: self.next_age, index, generation }));
-        self.next_age += 1;
-        self.set += 1;
+        let generation = timer.generation.wrapping_add(1);
+        *timer = Timer { waker: None, generation, owner, state: State::Set };
+        // What is due already is due at the next instant that is taken.
+        self.put(Due { deadline: deadline.max(self.instant), index, generation });
+        self.waiting += 1;
         self.set_of_run += u32::from(owner == Owner::Run);
         TimerKey(u64::from(generation) << 32 | u64::from(index))
     }
 
+    fn take_fresh(&mut self) -> u32 {
+        let index = self.fresh;
+        self.fresh = index.checked_add(1).expect("fewer than 2^32 timers");
+        if self.timers.len() == index as usize {
+            let (owner, state) = (Owner::Outside, State::Free);
+            self.timers.push(Timer { waker: None, generation: 0, owner, state });
+        }
+        index
+    }
+
+    /// Puts a timer into its bucket.
+    fn put(&mut self, due: Due) {
+        let bucket = u64::BITS - (due.deadline ^ self.instant).leading_zeros();
+        if bucket > 0 {
+            self.occupied |= 1 << (bucket - 1);
+        }
+        self.buckets[bucket as usize].push(due);
+    }
+
     fn find(&mut self, key: TimerKey) -> Option<(u32, &mut Timer)> {
         let (generation, index) = ((key.0 >> 32) as u32, key.0 as u32);
-        self.timers
-            .get_mut(index as usize)
-            .filter(|timer| timer.generation == generation && !matches!(timer.state, State::Free))
-            .map(|timer| (index, timer))
+        if index >= self.fresh {
+            return None; // of an earlier world
+        }
+        let timer = &mut self.timers[index as usize];
+        (timer.generation == generation && timer.state != State::Free).then_some((index, timer))
     }
 
     /// Whether the timer has fired; if not, `waker` is kept for it. A timer of an earlier world counts as fired.
     pub(super) fn poll(&mut self, key: TimerKey, waker: &Waker) -> bool {
         match self.find(key) {
-            Some((_, Timer { state: State::Set(kept), .. })) => {
-                match kept {
+            Some((_, timer)) if timer.state != State::Fired => {
+                match &mut timer.waker {
                     Some(kept) => kept.clone_from(waker),
-                    None => *kept = Some(waker.clone()),
+                    empty => *empty = Some(waker.clone()),
                 }
                 false
             }
@@ -82,53 +143,105 @@ impl Timers {
         }
     }
 
-    pub(super) fn remove(&mut self, key: TimerKey) {
-        let Some((index, timer)) = self.find(key) else { return };
-        if matches!(timer.state, State::Set(_)) {
-            let of_run = u32::from(timer.owner == Owner::Run);
-            timer.state = State::Free;
-            self.set -= 1;
-            self.set_of_run -= of_run;
-        } else {
-            timer.state = State::Free;
-        }
+    /// Forgets a timer; gives the waker that was kept for it.
+    pub(super) fn remove(&mut self, key: TimerKey) -> Option<Waker> {
+        let (index, timer) = self.find(key)?;
+        let waker = timer.waker.take();
+        let state = std::mem::replace(&mut timer.state, State::Free);
+        let of_run = u32::from(timer.owner == Owner::Run);
         self.free.push(index);
-    }
-
-    /// Whether `due` is still set.
-    pub(super) fn is_set(&self, due: Due) -> bool {
-        let timer = &self.timers[due.index as usize];
-        timer.generation == due.generation && matches!(timer.state, State::Set(_))
-    }
-
-    /// The instant of the next timer.
-    pub(super) fn next_deadline(&mut self) -> Option<u64> {
-        while let Some(&Reverse(due)) = self.heap.peek() {
-            if self.is_set(due) {
-                return Some(due.deadline);
-            }
-            self.heap.pop();
+        if state != State::Fired {
+            self.set_of_run -= of_run;
         }
-        None
+        if state == State::Set {
+            self.dropped += 1;
+            if self.dropped > DROPPED_MIN && self.dropped > self.waiting / 2 {
+                self.sweep();
+            }
+        }
+        waker
     }
 
-    /// Takes the next timer if it is due at `now`.
-    pub(super) fn pop_due(&mut self, now: u64) -> Option<Due> {
-        if self.next_deadline()? > now {
+    /// Takes out everything that was dropped.
+    #[cold]
+    fn sweep(&mut self) {
+        let Self { timers, buckets, taken, .. } = self;
+        buckets[0].drain(..*taken);
+        *taken = 0;
+        self.waiting = 0;
+        for bucket in buckets {
+            bucket.retain(|&due| is_set(timers, due));
+            self.waiting += bucket.len();
+        }
+        self.dropped = 0;
+    }
+
+    /// Whether `due`, which was taken out, was not dropped since.
+    pub(super) fn is_due(&self, due: Due) -> bool {
+        let timer = &self.timers[due.index as usize];
+        timer.generation == due.generation && timer.state == State::Due
+    }
+
+    /// Goes on to the instant of the next timer, if there is one.
+    pub(super) fn advance(&mut self) -> Option<u64> {
+        if self.waiting == self.dropped {
+            self.clear_buckets();
             return None;
         }
-        self.heap.pop().map(|Reverse(due)| due)
+        loop {
+            while let Some(&due) = self.buckets[0].get(self.taken) {
+                if is_set(&self.timers, due) {
+                    return Some(self.instant);
+                }
+                self.taken += 1;
+                self.waiting -= 1;
+                self.dropped -= 1;
+            }
+            self.buckets[0].clear();
+            self.taken = 0;
+            self.open_nearest();
+        }
+    }
+
+    /// Moves the timers of the nearest bucket down, those of the earliest instant into the first.
+    fn open_nearest(&mut self) {
+        let bucket = self.occupied.trailing_zeros() as usize + 1;
+        self.occupied &= self.occupied - 1;
+        let mut opened = std::mem::take(&mut self.buckets[bucket]);
+        if let [due] = opened[..] {
+            self.instant = due.deadline;
+            self.buckets[0].push(due);
+        } else if let Some(instant) = opened.iter().map(|due| due.deadline).min() {
+            self.instant = instant;
+            for &due in &opened {
+                self.put(due);
+            }
+        }
+        opened.clear();
+        self.buckets[bucket] = opened; // keeps its memory
+    }
+
+    /// Takes the next timer of the instant that was taken last.
+    pub(super) fn pop_due(&mut self) -> Option<Due> {
+        loop {
+            let due = *self.buckets[0].get(self.taken)?;
+            self.taken += 1;
+            self.waiting -= 1;
+            if is_set(&self.timers, due) {
+                self.timers[due.index as usize].state = State::Due;
+                return Some(due);
+            }
+            self.dropped -= 1;
+        }
     }
 
     /// Fires a timer; gives the waker of whoever waits for it.
     pub(super) fn fire(&mut self, due: Due) -> Option<Waker> {
+        assert!(self.is_due(due), "timers are fired that are due and were not dropped");
         let timer = &mut self.timers[due.index as usize];
-        let State::Set(waker) = std::mem::replace(&mut timer.state, State::Fired) else {
-            unreachable!("only timers that are set are fired")
-        };
-        self.set -= 1;
+        timer.state = State::Fired;
         self.set_of_run -= u32::from(timer.owner == Owner::Run);
-        waker
+        timer.waker.take()
     }
 
     pub(super) fn set_of_run(&self) -> u32 {
@@ -137,25 +250,34 @@ impl Timers {
 
     /// Forgets all timers and keeps the memory and the generations.
     pub(super) fn reset(&mut self) {
-        self.heap.clear();
+        self.clear_buckets();
         self.free.clear();
-        for (index, timer) in (0..).zip(&mut self.timers) {
-            timer.state = State::Free;
-            self.free.push(index);
-        }
-        self.free.reverse();
-        self.next_age = 0;
-        self.set = 0;
-        self.set_of_run = 0;
+        (self.fresh, self.instant, self.set_of_run) = (0, 0, 0);
     }
+
+    fn clear_buckets(&mut self) {
+        self.buckets[0].clear();
+        while self.occupied != 0 {
+            self.buckets[self.occupied.trailing_zeros() as usize + 1].clear();
+            self.occupied &= self.occupied - 1;
+        }
+        (self.taken, self.waiting, self.dropped) = (0, 0, 0);
+    }
+}
+
+fn is_set(timers: &[Timer], due: Due) -> bool {
+    let timer = &timers[due.index as usize];
+    timer.generation == due.generation && timer.state == State::Set
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::{Numbers, Stream};
 
-    fn fired(timers: &mut Timers, now: u64) -> Vec<u64> {
-        std::iter::from_fn(|| timers.pop_due(now).map(|due| (timers.fire(due), due.age).1)).collect()
+    /// Everything that is due at the next instant.
+    fn fired(timers: &mut Timers) -> Vec<u32> {
+        std::iter::from_fn(|| timers.pop_due().map(|due| (timers.fire(due), due.index).1)).collect()
     }
 
     #[test]
@@ -164,9 +286,10 @@ mod tests {
         for deadline in [30, 10, 20, 10] {
             timers.insert(deadline, Owner::Outside);
         }
-        assert_eq!(timers.next_deadline(), Some(10));
-        assert_eq!(fired(&mut timers, 20), [1, 3, 2]);
-        assert_eq!(timers.next_deadline(), Some(30));
+        assert_eq!((timers.advance(), fired(&mut timers)), (Some(10), vec![1, 3]));
+        assert_eq!((timers.advance(), fired(&mut timers)), (Some(20), vec![2]));
+        assert_eq!((timers.advance(), fired(&mut timers)), (Some(30), vec![0]));
+        assert_eq!(timers.advance(), None);
     }
 
     #[test]
@@ -174,10 +297,64 @@ mod tests {
         let mut timers = Timers::default();
         let old = timers.insert(10, Owner::Run);
         timers.remove(old);
-        assert_eq!((timers.next_deadline(), timers.set_of_run()), (None, 0));
+        assert_eq!((timers.advance(), timers.set_of_run()), (None, 0));
         let new = timers.insert(20, Owner::Run);
         timers.remove(old);
-        assert_eq!(timers.next_deadline(), Some(20), "an old key does not touch the new timer");
+        assert_eq!(timers.advance(), Some(20), "an old key does not touch the new timer");
         assert!(!timers.poll(new, Waker::noop()) && timers.poll(old, Waker::noop()));
+    }
+
+    #[test]
+    fn a_timer_of_an_earlier_world_counts_as_fired() {
+        let mut timers = Timers::default();
+        let old = timers.insert(10, Owner::Run);
+        timers.reset();
+        assert!(timers.poll(old, Waker::noop()), "nobody has taken its place yet");
+        let new = timers.insert(10, Owner::Run);
+        assert!(timers.poll(old, Waker::noop()) && !timers.poll(new, Waker::noop()));
+    }
+
+    /// Held against a sorted list of (deadline, age), with timers set and dropped between and at instants.
+    #[test]
+    fn any_history_comes_out_as_from_a_sorted_list() {
+        for seed in 0..200 {
+            let mut numbers = Numbers::new(seed, Stream::Schedule);
+            let spread = numbers.pick(&[2, 60, 1_000_000, u32::MAX]);
+            let (mut timers, mut list) = (Timers::default(), Vec::new());
+            let (mut now, mut age) = (0_u64, 0);
+            for _ in 0..300 {
+                for _ in 0..numbers.below(4) {
+                    let deadline = now + u64::from(numbers.below(spread)) * u64::from(1 + numbers.below(2) * 999_999);
+                    list.push((deadline, age, timers.insert(deadline, Owner::Run)));
+                    age += 1;
+                }
+                if !list.is_empty() && numbers.chance((9, 16)) {
+                    let (_, _, key) = list.swap_remove(numbers.below(list.len() as u32) as usize);
+                    timers.remove(key);
+                }
+                if numbers.chance((1, 2)) {
+                    list.sort_unstable_by_key(|&(deadline, age, _)| (deadline, age));
+                    let next = list.first().map(|&(deadline, ..)| deadline);
+                    assert_eq!(timers.advance(), next);
+                    now = next.unwrap_or(now);
+                    let due = list.iter().take_while(|&&(deadline, ..)| deadline == now).count();
+                    let due: Vec<_> = list.drain(..due).map(|(_, _, key)| key).collect();
+                    let indices: Vec<_> = due.iter().map(|key| key.0 as u32).collect();
+                    assert_eq!(fired(&mut timers), indices, "seed {seed} at {now}");
+                    due.into_iter().for_each(|key| assert!(timers.remove(key).is_none()));
+                }
+            }
+            assert_eq!(timers.set_of_run() as usize, list.len());
+        }
+    }
+
+    #[test]
+    fn dropped_timers_far_ahead_are_swept_up() {
+        let mut timers = Timers::default();
+        for _ in 0..10_000 {
+            let key = timers.insert(1 << 40, Owner::Run);
+            timers.remove(key);
+        }
+        assert!(timers.buckets.iter().map(Vec::len).sum::<usize>() <= 2 * DROPPED_MIN);
     }
 }

@@ -54,6 +54,11 @@ impl WakeName {
         }
     }
 
+    /// The name of a waker that was made here.
+    pub(super) fn of(waker: &Waker) -> Option<Self> {
+        ptr::eq(waker.vtable(), &raw const VTABLE).then(|| Self::unpack(waker.data().addr()))
+    }
+
     /// The waker of this name.
     #[allow(unsafe_code)]
     pub(super) fn waker(self) -> Waker {
@@ -65,7 +70,7 @@ impl WakeName {
     }
 }
 
-const VTABLE: RawWakerVTable = RawWakerVTable::new(
+static VTABLE: RawWakerVTable = RawWakerVTable::new(
     |data| RawWaker::new(data, &VTABLE),
     |data| wake(WakeName::unpack(data.addr())),
     |data| wake(WakeName::unpack(data.addr())),
@@ -127,6 +132,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_waker_of_others_has_no_name() {
+        assert_eq!(WakeName::of(Waker::noop()), None);
+    }
+
+    #[test]
     fn a_name_survives_packing_at_its_limits() {
         for name in [
             WakeName { engine: 0, generation: 1, slot: 0 },
@@ -134,6 +144,7 @@ mod tests {
             WakeName { engine: 7, generation: 0x0012_3456, slot: 0x00ab_cdef },
         ] {
             assert_eq!(WakeName::unpack(name.pack()), name);
+            assert_eq!(WakeName::of(&name.waker()), Some(name));
         }
     }
 }
