@@ -14,8 +14,8 @@ use simvisor::bus::RecvError;
 use simvisor::sync::Latch;
 use simvisor::{
     AdmissionPolicy, AliveTracker, BackoffPolicy, CancellationToken, ControllerConfig, ControllerError,
-    ControllerSpec, Event, EventKind, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe, Supervisor,
-    SupervisorBuilder, SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
+    ControllerSpec, Event, EventKind, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe,
+    Supervisor, SupervisorBuilder, SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
 };
 
 use super::host::Host;

@@ -324,7 +324,8 @@ mod tests {
             let (mut now, mut age) = (0_u64, 0);
             for _ in 0..300 {
                 for _ in 0..numbers.below(4) {
-                    let deadline = now + u64::from(numbers.below(spread)) * u64::from(1 + numbers.below(2) * 999_999);
+                    let deadline =
+                        now + u64::from(numbers.below(spread)) * u64::from(1 + numbers.below(2) * 999_999);
                     list.push((deadline, age, timers.insert(deadline, Owner::Run)));
                     age += 1;
                 }
