@@ -405,7 +405,8 @@ fn a_changed_trace_is_caught() {
     for ((index, what), count) in &missed {
         println!("missed: {}: {what}: {count}", CHANGES[*index].0);
     }
-    for ((name, least, _), Caught { mutants, either, .. }) in CHANGES.iter().zip(&caught) {
+    for ((name, least, _), Caught { mutants, rules, monitor, either }) in CHANGES.iter().zip(&caught) {
+        assert!(monitor >= rules, "{name}: the monitor rejects {monitor}, the rules {rules}");
         assert!(*mutants > 100, "{name}: {mutants} mutants");
         assert!(percent(*either, *mutants) >= f64::from(*least), "{name}: {either} of {mutants} were caught");
     }

@@ -50,6 +50,9 @@ pub struct Dialect {
     /// same value in this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// What this runtime calls the fields of events, where it calls them otherwise: `task = "name"`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<Field, String>,
     /// Kinds of record that this runtime does not tell truly or at all. They are left out before anything is judged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unobserved: Vec<Observed>,

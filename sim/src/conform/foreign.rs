@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use simvisor::BackoffSource;
 
+use super::dialect::Field;
 use crate::trace::{ConfigNote, EventNote, Header, Record, Texts, What, kind_name, record_line};
 
 /// A record of any runtime.
@@ -107,6 +108,26 @@ impl ForeignEvent {
             "delay_ms" => self.delay_ms.map(|ms| ms.to_string()),
             "backoff_source" => self.source.map(|source| source_name(source).to_owned()),
             _ => self.other.get(name).cloned(),
+        }
+    }
+
+    /// Its own field of this name becomes one of the contract.
+    pub(super) fn rename(&mut self, own: &str, field: Field) {
+        let Some(value) = self.other.get(own).cloned() else { return };
+        let number = value.parse().ok();
+        match field {
+            Field::Task => self.task = Some(value),
+            Field::Reason => self.reason = Some(value),
+            Field::Attempt => self.attempt = number,
+            Field::TimeoutMs => self.timeout_ms = number,
+            Field::DelayMs => self.delay_ms = number,
+            Field::BackoffSource => {
+                self.source = match value.as_str() {
+                    "success" => Some(BackoffSource::Success),
+                    "failure" => Some(BackoffSource::Failure),
+                    _ => None,
+                };
+            }
         }
     }
 

@@ -120,7 +120,16 @@ impl Translator {
         let (at_ns, turn) = (record.at_ns, record.turn);
         let mut tell = |what| out.push(Record { at_ns, turn, what });
         match &record.what {
-            ForeignWhat::Event(event) => self.event(event, texts, &mut tell),
+            ForeignWhat::Event(event) if self.dialect.fields.is_empty() => {
+                self.event(event, texts, &mut tell)
+            }
+            ForeignWhat::Event(event) => {
+                let mut event = event.clone();
+                for (field, own) in &self.dialect.fields {
+                    event.rename(own, *field);
+                }
+                self.event(&event, texts, &mut tell)
+            }
             ForeignWhat::Same(What::Event(note)) if self.takes_as_is() => {
                 self.learn(note);
                 tell(What::Event(*note));

@@ -137,6 +137,80 @@ mod tests {
         assert!(removed > 100, "{removed}");
     }
 
+    /// The schema, for a line.
+    fn schema() -> jsonschema::Validator {
+        let schema = serde_json::from_str(include_str!("../../../../docs/trace.schema.json"));
+        jsonschema::draft202012::new(&schema.expect("JSON")).expect("a schema")
+    }
+
+    /// The header of the page, and a record of every shape, as we write them.
+    fn written_lines() -> Vec<String> {
+        let mut texts = Texts::default();
+        let header = header_line(&samples::header(&mut texts), &texts);
+        let mut records = samples::records(&mut texts);
+        records.extend(samples::ends(&mut texts));
+        std::iter::once(header).chain(records.iter().map(|record| record_line(record, &texts))).collect()
+    }
+
+    #[test]
+    fn the_schema_takes_what_is_written_and_what_the_page_shows() {
+        let schema = schema();
+        let shown = lines_of("json").into_iter().chain(lines_of("jsonl")).map(str::to_owned);
+        let mut lines = 0;
+        for line in written_lines().into_iter().chain(shown) {
+            let value = serde_json::from_str(&line).expect("a line is JSON");
+            assert!(schema.is_valid(&value), "{line}");
+            lines += 1;
+        }
+        assert!(lines > 120, "{lines}");
+    }
+
+    #[test]
+    fn the_schema_and_the_reader_agree_on_what_is_missing_too_much_or_of_another_type() {
+        let schema = schema();
+        let header = lines_of("json")[0];
+        let reads = |value: &serde_json::Value, is_header: bool| {
+            let text = if is_header { format!("{value}\n") } else { format!("{header}\n{value}\n") };
+            match TraceReader::open("t", text.as_bytes()) {
+                Ok(mut reader) => is_header || reader.next_record().is_ok(),
+                Err(_) => false,
+            }
+        };
+        let (mut taken, mut refused) = (0, 0);
+        for (number, line) in written_lines().iter().enumerate() {
+            let whole: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+            for path in paths(&whole) {
+                let (parent, key) = path.rsplit_once('/').expect("a path");
+                for change in 0..4 {
+                    let mut value = whole.clone();
+                    let parent = value.pointer_mut(parent).and_then(|parent| parent.as_object_mut());
+                    let parent = parent.expect("an object");
+                    match change {
+                        0 => drop(parent.remove(key)),
+                        1 => drop(parent.insert("surplus".to_owned(), 1.into())),
+                        2 => drop(parent.insert(key.to_owned(), serde_json::Value::Null)),
+                        _ => drop(parent.insert(key.to_owned(), serde_json::json!([-1]))),
+                    }
+                    let reads = reads(&value, number == 0);
+                    assert_eq!(schema.is_valid(&value), reads, "{value}");
+                    *(if reads { &mut taken } else { &mut refused }) += 1;
+                }
+            }
+        }
+        assert!(taken > 100 && refused > 1000, "{taken} taken, {refused} refused");
+    }
+
+    #[test]
+    fn the_schema_is_of_this_version_and_names_every_kind() {
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../../../docs/trace.schema.json")).expect("JSON");
+        let version = schema.pointer("/$defs/header/properties/version/const");
+        assert_eq!(version, Some(&crate::trace::VERSION.into()));
+        let kinds = schema.pointer("/$defs/event/properties/kind/enum").and_then(|kinds| kinds.as_array());
+        let kinds: Vec<_> = kinds.expect("kinds").iter().filter_map(|kind| kind.as_str()).collect();
+        assert_eq!(kinds, KINDS.map(|(_, name)| name));
+    }
+
     /// All keys of the objects in a line.
     fn keys(line: &str, into: &mut BTreeSet<String>) {
         let value = serde_json::from_str(line).expect("a line is JSON");

@@ -1,0 +1,355 @@
+//! Calls that have not returned, and what each may return and until when: contract sections 6 to 8.
+
+use super::complaint::{Fits, expected, unexplained};
+use super::run::describe;
+use crate::trace::{Admission, Answer, Call, SpecNote, Text, Texts};
+
+/// A call that has not returned.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) op: u32,
+    at_ns: u64,
+    /// Counts of changes of who is registered and who is alive, when it was made.
+    registry: u64,
+    alive: u64,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Add { task: usize, spec: SpecNote, was_registered: bool, accepted: bool },
+    Remove { task: usize, incarnation: Option<u32> },
+    Cancel { task: usize, incarnation: Option<u32>, until_ns: u64, removed_ns: Option<u64> },
+    List,
+    Snapshot,
+    IsAlive(usize),
+    WaitReady,
+    Shutdown,
+    Submit { task: usize, spec: SpecNote, admission: Admission, wait: bool },
+}
+
+/// What the answers are held against.
+pub(super) struct Facts<'a> {
+    pub(super) now_ns: u64,
+    pub(super) late_ns: u64,
+    /// Counts of changes of who is registered and who is alive.
+    pub(super) registry: u64,
+    pub(super) alive: u64,
+    pub(super) was_up: bool,
+    pub(super) over: bool,
+    pub(super) shutdown: bool,
+    pub(super) may_be_ending: bool,
+    /// There is a controller.
+    pub(super) configured: bool,
+    /// The task of the call: whether it is registered, which incarnation it is, whether its removal was requested or
+    /// it was cancelled, and whether it is in an attempt.
+    pub(super) task: Subject<'a>,
+    pub(super) texts: &'a Texts,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Subject<'a> {
+    pub(super) name: &'a str,
+    pub(super) incarnation: Option<u32>,
+    pub(super) leaving: bool,
+    pub(super) alive: bool,
+}
+
+/// Open calls, in the order in which they were made.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    open: Vec<Open>,
+    /// The trace tells of calls at all.
+    pub(super) seen: bool,
+}
+
+impl Calls {
+    pub(super) fn clear(&mut self) {
+        self.open.clear();
+        self.seen = false;
+    }
+
+    pub(super) fn open(&mut self, op: u32, at_ns: u64, counts: (u64, u64), kind: Kind) {
+        self.open.push(Open { op, at_ns, registry: counts.0, alive: counts.1, kind });
+    }
+
+    pub(super) fn take(&mut self, op: u32) -> Option<Open> {
+        let place = self.open.iter().position(|open| open.op == op)?;
+        Some(self.open.swap_remove(place))
+    }
+
+    pub(super) fn any(&self, fits: impl Fn(&Kind) -> bool) -> bool {
+        self.open.iter().any(|open| fits(&open.kind))
+    }
+
+    pub(super) fn is_shutdown_asked(&self) -> bool {
+        !self.seen || self.any(|kind| matches!(kind, Kind::Shutdown))
+    }
+
+    /// Submissions that wait for room.
+    pub(super) fn waiting(&self) -> u64 {
+        let waits = |open: &&Open| matches!(open.kind, Kind::Submit { wait: true, .. });
+        self.open.iter().filter(waits).count() as u64
+    }
+
+    /// The add that a TaskAddRequested of this task comes of.
+    pub(super) fn accept(&mut self, index: usize) -> Option<(u32, SpecNote)> {
+        self.open.iter_mut().find_map(|open| match &mut open.kind {
+            Kind::Add { task, spec, accepted, .. } if *task == index && !*accepted => {
+                *accepted = true;
+                Some((open.op, *spec))
+            }
+            _ => None,
+        })
+    }
+
+    /// An incarnation was removed.
+    pub(super) fn removed(&mut self, index: usize, gone: u32, now_ns: u64) {
+        for open in &mut self.open {
+            if let Kind::Cancel { task, incarnation, removed_ns, .. } = &mut open.kind
+                && (*task, *incarnation) == (index, Some(gone))
+            {
+                *removed_ns = Some(now_ns);
+            }
+        }
+    }
+
+    /// All instants before `end_ns` are over: whatever is decided at once must have been.
+    pub(super) fn settle(
+        &self,
+        end_ns: u64,
+        late_ns: u64,
+        was_up: bool,
+        may_submit: impl Fn(bool) -> bool,
+    ) -> Fits {
+        for open in &self.open {
+            let (late, rules, what): (bool, &'static [&'static str], &str) = match &open.kind {
+                Kind::Cancel { incarnation: None, .. } => (true, &["G7"], "a cancel of an absent task"),
+                Kind::Cancel { removed_ns: Some(_), .. } => (true, &["G7"], "a cancel of a removed task"),
+                Kind::Cancel { until_ns, .. } => {
+                    (until_ns.saturating_add(late_ns) < end_ns, &["G7"], "a cancel whose time is over")
+                }
+                Kind::Add { .. } => (true, &["G2"], "an add"),
+                Kind::Remove { .. } => (true, &["G3"], "a removal"),
+                Kind::List => (true, &["G1"], "list_tasks"),
+                Kind::Snapshot | Kind::IsAlive(_) => (true, &["G8"], "a question for who is alive"),
+                Kind::Shutdown => (true, &["D2"], "a shutdown call"),
+                Kind::WaitReady => (was_up, &["D1"], "wait_ready, after the run was up,"),
+                Kind::Submit { wait, .. } => (may_submit(*wait), &["C4"], "a submission that nothing kept"),
+            };
+            if late {
+                return unexplained(
+                    rules,
+                    format!("{what} (operation {}) was not answered at once", open.op),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing more comes.
+    pub(super) fn end(&self) -> Fits {
+        if self.any(|kind| matches!(kind, Kind::Cancel { .. })) {
+            return unexplained(&["G7"], "a cancel was never answered".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Kind {
+    pub(super) fn of(
+        call: &Call,
+        at_ns: u64,
+        find: impl FnOnce(Text) -> (usize, Option<u32>),
+    ) -> Option<Self> {
+        Some(match call {
+            Call::Run(_) | Call::Serve => return None,
+            Call::Add(spec) => {
+                let (task, incarnation) = find(spec.task);
+                let was_registered = incarnation.is_some();
+                Self::Add { task, spec: *spec, was_registered, accepted: false }
+            }
+            Call::Remove(name) => {
+                let (task, incarnation) = find(*name);
+                Self::Remove { task, incarnation }
+            }
+            Call::Cancel { task, wait_ns } => {
+                let until_ns = at_ns.saturating_add(*wait_ns);
+                let (task, incarnation) = find(*task);
+                Self::Cancel { task, incarnation, until_ns, removed_ns: None }
+            }
+            Call::List => Self::List,
+            Call::Snapshot => Self::Snapshot,
+            Call::IsAlive(name) => Self::IsAlive(find(*name).0),
+            Call::WaitReady => Self::WaitReady,
+            Call::Shutdown => Self::Shutdown,
+            Call::Submit { spec, admission, wait } => {
+                Self::Submit { task: find(spec.task).0, spec: *spec, admission: *admission, wait: *wait }
+            }
+        })
+    }
+
+    pub(super) fn task(&self) -> Option<usize> {
+        match self {
+            Self::Add { task, .. }
+            | Self::Remove { task, .. }
+            | Self::Cancel { task, .. }
+            | Self::IsAlive(task)
+            | Self::Submit { task, .. } => Some(*task),
+            Self::List | Self::Snapshot | Self::WaitReady | Self::Shutdown => None,
+        }
+    }
+}
+
+/// Whether a call may return this. `names` are those that are registered, or alive, sorted.
+pub(super) fn answered(
+    open: &Open,
+    answer: &Answer,
+    facts: &Facts<'_>,
+    names: impl Fn(bool) -> Vec<Text>,
+    has_room: bool,
+) -> Fits {
+    let at_once = open.at_ns == facts.now_ns;
+    let unchanged = open.registry == facts.registry;
+    let closed = facts.shutdown || facts.over;
+    let name = facts.task.name;
+    let (rules, call, may): (&'static [&'static str], String, Result<(), String>) = match &open.kind {
+        Kind::Add { was_registered, accepted, .. } => {
+            let may = if *accepted {
+                allow(matches!(answer, Answer::Done), "Ok")
+            } else {
+                match answer {
+                    Answer::AlreadyExists => {
+                        allow(*was_registered || !unchanged, "Ok, with TaskAddRequested")
+                    }
+                    Answer::ShuttingDown => allow(
+                        closed || facts.may_be_ending,
+                        "Ok, with TaskAddRequested, or TaskAlreadyExists",
+                    ),
+                    _ => Err("Ok, with TaskAddRequested, or a refusal".to_owned()),
+                }
+            };
+            (&["G2", "G5"], format!("the add of `{name}`"), may)
+        }
+        Kind::Remove { incarnation, .. } => {
+            let may = match (answer, incarnation) {
+                (Answer::Done, Some(incarnation)) => allow(
+                    facts.task.incarnation != Some(*incarnation) || facts.task.leaving,
+                    "Ok, after TaskRemoveRequested",
+                ),
+                (Answer::Done, None) => allow(!unchanged, "TaskNotFound"),
+                (Answer::NotFound, Some(_)) => allow(!unchanged, "Ok"),
+                (Answer::NotFound, None) => Ok(()),
+                _ => Err("Ok or TaskNotFound".to_owned()),
+            };
+            (&["G3"], format!("the removal of `{name}`"), may)
+        }
+        Kind::Cancel { incarnation, until_ns, removed_ns, .. } => {
+            let now = facts.now_ns;
+            let may = match (answer, incarnation, removed_ns) {
+                (Answer::Bool(false), None, _) => Ok(()),
+                (_, None, _) => Err("false".to_owned()),
+                (Answer::Bool(true), Some(_), Some(removed_ns)) => {
+                    allow(now == *removed_ns, "true at its TaskRemoved")
+                }
+                (Answer::RemoveTimeout, Some(_), removed_ns) => {
+                    let in_time = now >= *until_ns && now <= until_ns.saturating_add(facts.late_ns);
+                    allow(
+                        in_time && removed_ns.is_none_or(|removed_ns| removed_ns == now),
+                        "true at its TaskRemoved, or TaskRemoveTimeout when its time is over",
+                    )
+                }
+                _ => Err("true at its TaskRemoved, or TaskRemoveTimeout when its time is over".to_owned()),
+            };
+            let what = format!("the cancel of `{name}`");
+            if *incarnation != None && !at_once {
+                return said(&["G7"], &what, answer, may, facts);
+            }
+            (&["G7"], what, may)
+        }
+        Kind::List => (&["G1"], "list_tasks".to_owned(), listed(answer, unchanged, || names(false), facts)),
+        Kind::Snapshot => {
+            let same = open.alive == facts.alive;
+            (&["G8"], "snapshot".to_owned(), listed(answer, same, || names(true), facts))
+        }
+        Kind::IsAlive(_) => {
+            let may = match answer {
+                Answer::Bool(alive) => {
+                    let is = if facts.task.alive { "true" } else { "false" };
+                    allow(open.alive != facts.alive || *alive == facts.task.alive, is)
+                }
+                _ => Err("true or false".to_owned()),
+            };
+            (&["G8"], format!("is_alive of `{name}`"), may)
+        }
+        Kind::WaitReady => {
+            let may = allow(*answer == Answer::Done && facts.was_up, "Ok, once the run is up");
+            return said(&["D1"], "wait_ready", answer, may, facts);
+        }
+        Kind::Shutdown => {
+            let may = allow(
+                *answer == Answer::Done && (closed || facts.may_be_ending),
+                "Ok, after ShutdownRequested",
+            );
+            (&["D2"], "the shutdown call".to_owned(), may)
+        }
+        Kind::Submit { wait, .. } => {
+            let may = match answer {
+                Answer::NotConfigured => allow(!facts.configured, "an answer of the controller"),
+                _ if !facts.configured => Err("NotConfigured".to_owned()),
+                Answer::Done => allow(!closed, "Closed"),
+                Answer::Full => allow(!wait && !has_room, "Ok: there was room, or it waits for it"),
+                Answer::Closed => allow(closed || facts.may_be_ending, "Ok"),
+                _ => Err("Ok, Full or Closed".to_owned()),
+            };
+            let what = format!("the submission of `{name}`");
+            if *wait {
+                return said(&["C4"], &what, answer, may, facts);
+            }
+            (&["C4"], what, may)
+        }
+    };
+    if !at_once {
+        return unexplained(rules, format!("{call} was answered later than at once"));
+    }
+    said(rules, &call, answer, may, facts)
+}
+
+fn allow(fits: bool, instead: &str) -> Result<(), String> {
+    if fits { Ok(()) } else { Err(instead.to_owned()) }
+}
+
+fn listed(
+    answer: &Answer,
+    unchanged: bool,
+    names: impl FnOnce() -> Vec<Text>,
+    facts: &Facts<'_>,
+) -> Result<(), String> {
+    match answer {
+        Answer::Names(said) if unchanged => {
+            let names = names();
+            if *said == names {
+                return Ok(());
+            }
+            Err(describe(&Answer::Names(names), facts.texts))
+        }
+        Answer::Names(_) => Ok(()),
+        _ => Err("names".to_owned()),
+    }
+}
+
+fn said(
+    rules: &'static [&'static str],
+    call: &str,
+    answer: &Answer,
+    may: Result<(), String>,
+    facts: &Facts<'_>,
+) -> Fits {
+    match may {
+        Ok(()) => Ok(()),
+        Err(instead) => {
+            let answer = describe(answer, facts.texts);
+            expected(rules, format!("{call} was answered {answer}"), format!("{instead} as the answer"))
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! Delivery: the bus with its receivers, and subscribers with their queues. Contract section 3.
+//!
+//! What a queue holds is not observed; how many events can have come to it, and how many it has handed on, is.
+
+use std::collections::VecDeque;
+
+use super::complaint::{Fits, expected, unexplained};
+use crate::trace::{EventNote, HandlerEnd, Header, Text, Texts};
+use simvisor::EventKind;
+
+/// Numbers of reports that are kept: further back than any queue reaches.
+const REPORTS_MAX: usize = 1 << 20;
+
+/// A receiver on the bus.
+#[derive(Debug)]
+struct Ear {
+    name: Text,
+    /// How many events on the bus it has got or been told that it lost.
+    heard: u64,
+    /// Where numbers may come out of order: from which number on it is owed all, and those that it got.
+    from_seq: u64,
+    got: Vec<u64>,
+    lost: u64,
+    /// What it heard last of each task by number: the number, and whether that was a start.
+    heard_of: Vec<(Text, u64, bool)>,
+}
+
+/// A start or an end of an attempt or task.
+#[derive(Debug, Clone, Copy)]
+struct Deed {
+    seq: u64,
+    task: Text,
+    start: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    /// Handlers that were entered, for any event and for one that is no report.
+    entered: u64,
+    entered_plain: u64,
+    done: u64,
+    panicked: u64,
+    /// Overflows that were reported.
+    overflows: u64,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    name: Text,
+    capacity: u64,
+    tally: Tally,
+    in_hand: Option<u64>,
+    latest: Option<u64>,
+    /// A panic that is not reported yet.
+    panic: Option<Text>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Delivery {
+    capacity: u64,
+    /// Stamp and delivery are two steps; then this is what is on the bus.
+    disorder: bool,
+    bus: Vec<u64>,
+    published: u64,
+    /// Events for subscribers that are no reports.
+    plain: u64,
+    /// Numbers of reports about subscribers, and of the listener's notices among them, the latest ones.
+    reports: VecDeque<u64>,
+    notices: VecDeque<u64>,
+    /// Reports and notices that are not kept any more.
+    reports_gone: u64,
+    notices_gone: u64,
+    /// What the listener lost in all.
+    lagged: u64,
+    ears: Vec<Ear>,
+    /// The latest deeds in order of number, kept while somebody hears of them.
+    deeds: VecDeque<Deed>,
+    subscribers: Vec<Subscriber>,
+}
+
+impl Delivery {
+    pub(super) fn reset(&mut self, header: &Header) {
+        let subscribers = header.subscribers.iter().map(|&(name, capacity)| Subscriber {
+            name,
+            capacity: capacity.max(1),
+            tally: Tally::default(),
+            in_hand: None,
+            latest: None,
+            panic: None,
+        });
+        *self = Self {
+            capacity: header.config.bus_capacity.max(1),
+            disorder: header.config.disorder,
+            subscribers: subscribers.collect(),
+            ..Self::default()
+        };
+    }
+
+    pub(super) fn has_subscribers(&self) -> bool {
+        !self.subscribers.is_empty()
+    }
+
+    fn notices(&self) -> u64 {
+        self.notices_gone + self.notices.len() as u64
+    }
+
+    fn is_report(&self, seq: u64) -> bool {
+        self.reports.binary_search(&seq).is_ok()
+    }
+
+    fn is_notice(&self, seq: u64) -> bool {
+        self.notices.binary_search(&seq).is_ok()
+    }
+
+    /// Events on the bus so far.
+    fn on_bus(&self) -> u64 {
+        if self.disorder { self.bus.len() as u64 } else { self.published.saturating_sub(self.notices()) }
+    }
+
+    pub(super) fn event(&mut self, event: &EventNote, texts: &Texts) -> Fits {
+        self.published = event.seq.saturating_add(1);
+        if !self.ears.is_empty() {
+            self.deed(event);
+        }
+        match event.kind {
+            EventKind::SubscriberOverflow => self.overflow(event, texts),
+            EventKind::SubscriberPanicked => self.panicked(event, texts),
+            _ => {
+                self.plain += u64::from(!self.disorder);
+                Ok(())
+            }
+        }
+    }
+
+    fn deed(&mut self, event: &EventNote) {
+        let Some(start) = is_start(event.kind) else { return };
+        let Some(task) = event.task else { return };
+        if self.deeds.len() == REPORTS_MAX {
+            self.deeds.pop_front();
+        }
+        self.deeds.push_back(Deed { seq: event.seq, task, start });
+    }
+
+    /// [G8]: an alive tracker that was fed with what this receiver got holds the last writers for alive.
+    pub(super) fn alive_seen(&self, name: Text, said: &[Text], texts: &Texts) -> Fits {
+        let Some(ear) = self.ears.iter().find(|ear| ear.name == name) else { return Ok(()) };
+        let mut alive: Vec<_> =
+            ear.heard_of.iter().filter(|(_, _, start)| *start).map(|(task, ..)| *task).collect();
+        alive.sort_unstable_by(|one, other| texts.get(*one).cmp(texts.get(*other)));
+        if alive == said {
+            return Ok(());
+        }
+        let show = |all: &[Text]| all.iter().map(|one| texts.get(*one)).collect::<Vec<_>>().join(", ");
+        expected(
+            &["G8"],
+            format!("an alive tracker that is fed by `{}` holds [{}]", texts.get(name), show(said)),
+            format!("[{}]", show(&alive)),
+        )
+    }
+
+    fn report(&mut self, seq: u64) {
+        if self.reports.len() == REPORTS_MAX {
+            self.reports.pop_front();
+            self.reports_gone += 1;
+        }
+        self.reports.push_back(seq);
+    }
+
+    fn overflow(&mut self, event: &EventNote, texts: &Texts) -> Fits {
+        self.report(event.seq);
+        let (Some(task), Some(reason)) = (event.task, event.reason) else { return Ok(()) };
+        let (name, reason) = (texts.get(task), texts.get(reason));
+        if name == "subscriber_listener" {
+            return self.notice(event.seq, reason);
+        }
+        // What can be in its queue, the event that was dropped included.
+        let told = self.on_bus() + self.notices() - u64::from(!self.disorder);
+        let plain = self.plain;
+        let came = told.saturating_sub(self.lagged);
+        let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == task) else {
+            return unexplained(&["S5"], format!("an overflow of `{name}` came, who is no subscriber"));
+        };
+        let tally = &mut subscriber.tally;
+        let waiting = came.saturating_sub(tally.entered + tally.overflows);
+        tally.overflows += 1;
+        let droppable = plain.saturating_sub(tally.entered_plain);
+        let why = reason
+            .strip_prefix("subscriber=")
+            .and_then(|rest| rest.strip_prefix(name))
+            .and_then(|rest| rest.strip_prefix(" reason="));
+        let fits = match why {
+            Some("full") => waiting > subscriber.capacity,
+            Some("closed") => true,
+            _ => false,
+        };
+        if fits && tally.overflows <= droppable {
+            return Ok(());
+        }
+        let (capacity, overflows) = (subscriber.capacity, tally.overflows);
+        expected(
+            &["S5"],
+            format!("overflow {overflows} of `{name}` came, with the reason `{reason}`"),
+            format!(
+                "one for each event that found more than {capacity} waiting; at most {} were, and at most {droppable} can have been dropped",
+                waiting.saturating_sub(1)
+            ),
+        )
+    }
+
+    fn notice(&mut self, seq: u64, reason: &str) -> Fits {
+        if self.notices.len() == REPORTS_MAX {
+            self.notices.pop_front();
+            self.notices_gone += 1;
+        }
+        self.notices.push_back(seq);
+        let lost = reason.strip_prefix("lagged(").and_then(|rest| rest.strip_suffix(')'));
+        let lost = lost.and_then(|lost| lost.parse::<u64>().ok()).unwrap_or(0);
+        self.lagged = self.lagged.saturating_add(lost);
+        let may = self.on_bus().saturating_sub(self.capacity);
+        if lost > 0 && self.lagged <= may {
+            return Ok(());
+        }
+        expected(
+            &["S8"],
+            format!("the listener says `{reason}`, {} lost in all", self.lagged),
+            format!("`lagged(N)` with at most {may} in all: a bus of {} keeps the newest", self.capacity),
+        )
+    }
+
+    fn panicked(&mut self, event: &EventNote, texts: &Texts) -> Fits {
+        self.report(event.seq);
+        let Some(task) = event.task else { return Ok(()) };
+        let owed = self
+            .subscribers
+            .iter_mut()
+            .find(|subscriber| subscriber.name == task)
+            .and_then(|subscriber| subscriber.panic.take());
+        if owed.is_some() && owed == event.reason {
+            return Ok(());
+        }
+        let instead = match owed {
+            Some(message) => format!("it with the reason `{}`", texts.get(message)),
+            None => "none: it has not panicked, or over a report about a subscriber".to_owned(),
+        };
+        expected(&["S7"], format!("SubscriberPanicked of `{}` came", texts.get(task)), instead)
+    }
+
+    pub(super) fn delivered(&mut self, seq: u64) -> Fits {
+        if !self.disorder {
+            return Ok(());
+        }
+        if seq >= self.published || self.is_notice(seq) {
+            return unexplained(
+                &["S10"],
+                format!("event {seq} was put on the bus, where it does not belong"),
+            );
+        }
+        self.bus.push(seq);
+        self.plain += u64::from(!self.is_report(seq));
+        Ok(())
+    }
+
+    pub(super) fn opened(&mut self, name: Text) {
+        let (heard, from_seq) = (self.on_bus(), self.published);
+        self.ears.push(Ear { name, heard, from_seq, got: Vec::new(), lost: 0, heard_of: Vec::new() });
+    }
+
+    pub(super) fn received(&mut self, name: Text, seq: u64, texts: &Texts) -> Fits {
+        let (published, is_notice) = (self.published, self.is_notice(seq));
+        let before = self.notices_gone + self.notices.partition_point(|&notice| notice < seq) as u64;
+        let Some(ear) = self.ears.iter_mut().find(|ear| ear.name == name) else { return Ok(()) };
+        if let Ok(place) = self.deeds.binary_search_by_key(&seq, |deed| deed.seq) {
+            let Deed { task, start, .. } = self.deeds[place];
+            match ear.heard_of.iter_mut().find(|(known, ..)| *known == task) {
+                Some(last) if last.1 < seq => *last = (task, seq, start),
+                Some(_) => {}
+                None => ear.heard_of.push((task, seq, start)),
+            }
+        }
+        let heard = ear.heard;
+        let fits = if self.disorder {
+            ear.got.push(seq);
+            ear.heard += 1;
+            !is_notice && self.bus.get(heard as usize) == Some(&seq)
+        } else {
+            let place = seq.saturating_sub(before);
+            ear.heard = heard.max(place.saturating_add(1));
+            !is_notice && seq < published && place == heard
+        };
+        if fits {
+            return Ok(());
+        }
+        let name = texts.get(name);
+        let next = match self.disorder {
+            true => self.bus.get(heard as usize).map(|next| format!("event {next}")),
+            false => None,
+        };
+        expected(
+            if is_notice { &["S8"] } else { &["S3"] },
+            format!("bus receiver `{name}` got event {seq}"),
+            next.unwrap_or_else(|| format!("number {heard} of what is on the bus, or to be told of a lag")),
+        )
+    }
+
+    pub(super) fn lagged(&mut self, name: Text, lost: u64, texts: &Texts) -> Fits {
+        let (end, capacity) = (self.on_bus(), self.capacity);
+        let Some(ear) = self.ears.iter_mut().find(|ear| ear.name == name) else { return Ok(()) };
+        let overrun = end.saturating_sub(capacity).saturating_sub(ear.heard);
+        ear.heard += lost.min(end.saturating_sub(ear.heard));
+        ear.lost = ear.lost.saturating_add(lost);
+        if lost > 0 && lost <= overrun {
+            return Ok(());
+        }
+        expected(
+            &["S3"],
+            format!("bus receiver `{}` was told that it lost {lost} events", texts.get(name)),
+            format!("at most {overrun}: a bus of {capacity} keeps the others"),
+        )
+    }
+
+    pub(super) fn closed(&mut self, name: Text, texts: &Texts) -> Fits {
+        let end = self.on_bus();
+        let Some(place) = self.ears.iter().position(|ear| ear.name == name) else { return Ok(()) };
+        let mut ear = self.ears.swap_remove(place);
+        let name = texts.get(name);
+        if ear.heard < end {
+            let left = end - ear.heard;
+            return unexplained(
+                &["S3"],
+                format!("bus receiver `{name}` was closed before its last {left} events"),
+            );
+        }
+        if self.disorder && ear.lost == 0 {
+            ear.got.sort_unstable();
+            ear.got.dedup();
+            let owed = (ear.from_seq..self.published).filter(|seq| !self.is_notice(*seq));
+            if !owed.eq(ear.got.iter().copied()) {
+                return unexplained(
+                    &["S10"],
+                    format!("bus receiver `{name}` was closed and never got every event, in whatever order"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn handler_entered(&mut self, name: Text, seq: u64, texts: &Texts) -> Fits {
+        let (report, notice, published) = (self.is_report(seq), self.is_notice(seq), self.published);
+        let disorder = self.disorder;
+        let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == name) else {
+            return Ok(());
+        };
+        let panic = subscriber.panic.take();
+        let before = subscriber.in_hand.replace(seq);
+        // A notice overtakes what is still on the bus ([S8]).
+        let in_order = notice || disorder || subscriber.latest.is_none_or(|latest| latest < seq);
+        if !notice {
+            subscriber.latest = Some(seq);
+        }
+        subscriber.tally.entered += 1;
+        subscriber.tally.entered_plain += u64::from(!report);
+        let what = || format!("`{}` was given event {seq}", texts.get(name));
+        if panic.is_some() {
+            return expected(&["S7"], what(), "SubscriberPanicked first".to_owned());
+        }
+        if let Some(before) = before {
+            return expected(&["S5"], what(), format!("the end of its handler of event {before} first"));
+        }
+        if !in_order || seq >= published {
+            return expected(&["S5"], what(), "an event that was published, in order".to_owned());
+        }
+        Ok(())
+    }
+
+    /// `drained_ns`: when what is left in queues may be given up, if draining has begun.
+    pub(super) fn handler_left(
+        &mut self,
+        name: Text,
+        seq: u64,
+        how: HandlerEnd,
+        (now_ns, drained_ns): (u64, Option<u64>),
+        texts: &Texts,
+    ) -> Fits {
+        let report = self.is_report(seq);
+        let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == name) else {
+            return Ok(());
+        };
+        subscriber.in_hand = None;
+        match how {
+            HandlerEnd::Done => subscriber.tally.done += 1,
+            HandlerEnd::Panic(message) => {
+                subscriber.tally.panicked += 1;
+                subscriber.panic = (!report).then_some(message);
+            }
+            HandlerEnd::Dropped if drained_ns.is_none_or(|drained_ns| now_ns < drained_ns) => {
+                return unexplained(
+                    &["S9"],
+                    format!(
+                        "the handler of `{}` was dropped over event {seq} before grace was over",
+                        texts.get(name)
+                    ),
+                );
+            }
+            HandlerEnd::Dropped => {}
+        }
+        Ok(())
+    }
+
+    /// `cut_short`: draining used up its grace.
+    pub(super) fn counters(
+        &mut self,
+        name: Text,
+        [handled, panicked, dropped, lagged]: [u64; 4],
+        cut_short: bool,
+        texts: &Texts,
+    ) -> Fits {
+        let all = self.on_bus() + self.notices();
+        let Some(subscriber) = self.subscribers.iter().find(|subscriber| subscriber.name == name) else {
+            return Ok(());
+        };
+        let shown = texts.get(name);
+        let tally = subscriber.tally;
+        let sum = handled.saturating_add(panicked).saturating_add(dropped).saturating_add(lagged);
+        if sum != all || lagged != self.lagged {
+            return expected(
+                &["S6"],
+                format!(
+                    "`{shown}` counted {handled} handled, {panicked} panicked on, {dropped} dropped, {lagged} lost to lag"
+                ),
+                format!("{all} in all, {} of them lost to lag", self.lagged),
+            );
+        }
+        if tally.entered == 0 && (handled > 0 || panicked > 0) {
+            return Ok(()); // its handler is not observed
+        }
+        if (handled, panicked) != (tally.done, tally.panicked) {
+            return expected(
+                &["S6"],
+                format!("`{shown}` counted {handled} handled and {panicked} panicked on"),
+                format!("{} and {}", tally.done, tally.panicked),
+            );
+        }
+        let missed = self.plain.saturating_sub(tally.entered_plain);
+        let reported = tally.overflows.saturating_add(lagged);
+        if tally.overflows > missed {
+            return unexplained(
+                &["S5"],
+                format!(
+                    "{} overflows of `{shown}` were reported, and it missed {missed} events",
+                    tally.overflows
+                ),
+            );
+        }
+        if let Some(latest) = subscriber.latest.filter(|_| !self.disorder) {
+            let reports = self.reports_gone + self.reports.partition_point(|&report| report < latest) as u64;
+            let plain = latest.saturating_sub(reports);
+            let entered = tally.entered_plain.saturating_sub(u64::from(!self.is_report(latest)));
+            if plain.saturating_sub(entered) > reported {
+                return unexplained(
+                    &["S5"],
+                    format!(
+                        "of {plain} events before event {latest} `{shown}` got {entered}, and {reported} were reported as lost"
+                    ),
+                );
+            }
+        }
+        if !cut_short && missed > reported {
+            return unexplained(
+                &["S9"],
+                format!(
+                    "`{shown}` never got {} events, though there was grace left to drain its queue",
+                    missed - reported
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// The instant is over.
+    pub(super) fn settle(&mut self, texts: &Texts) -> Fits {
+        for subscriber in &mut self.subscribers {
+            if let Some(message) = subscriber.panic.take() {
+                let (name, message) = (texts.get(subscriber.name), texts.get(message));
+                return unexplained(
+                    &["S7"],
+                    format!("the panic `{message}` of `{name}` was not reported at once"),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an event is a start or an end of an attempt or task, if it is either.
+pub(super) fn is_start(kind: EventKind) -> Option<bool> {
+    match kind {
+        EventKind::TaskStarting => Some(true),
+        EventKind::TaskStopped
+        | EventKind::TaskFailed
+        | EventKind::ActorExhausted
+        | EventKind::ActorDead
+        | EventKind::TaskRemoved => Some(false),
+        _ => None,
+    }
+}

@@ -1,0 +1,812 @@
+//! The reference monitor: a nondeterministic state machine, written from the contract, that follows a trace and keeps
+//! the set of states in which the runtime may be.
+//!
+//! The state is a product and is kept factored: a small set of places for each [`task`], and one place each for the
+//! [`run`], the [`permits`], the [`slots`] of the controller, the [`calls`] that have not returned, and [`delivery`]. An
+//! event is *explained* if some place has a step for it; the places that have none are dropped. When none is left, the
+//! event is the first that the contract does not explain, and the monitor says what was possible instead. A place also
+//! knows until when it may be left: when the clock has passed the last such instant of every place of a task, what was
+//! owed there has not come.
+//!
+//! It shares nothing with the logic but event kinds, and with the rules how a delay is bounded. The idea is that of
+//! checking traces against a specification (Cirstea, Kuppe, Loillier, Merz: "Validating Traces of Distributed Programs
+//! Against TLA+ Specifications", 2024).
+
+mod calls;
+mod complaint;
+mod delivery;
+mod form;
+mod permits;
+mod run;
+mod slots;
+mod task;
+mod words;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use simvisor::EventKind;
+
+use self::calls::{Calls, Facts, Kind, Subject};
+use self::complaint::{Complaint, Fits, unexplained};
+use self::delivery::Delivery;
+use self::form::Form;
+use self::permits::{Due, Permits, Unfair};
+use self::run::{Beside, Phase, Run, Stopped};
+use self::slots::{Slots, Submitted, Tenant};
+use self::task::{ABSENT, Action, Body, FAR, Place, Stage, World};
+use super::excuse::{Excuse, Excuses};
+use crate::trace::{
+    Answer, Call, EndNote, EventNote, Header, Record, Sink, SpecNote, Text, Texts, What, kind_name,
+};
+
+/// Most places that one task may be in at once. Reaching it is a failure and not silence.
+const PLACES_MAX: usize = 8;
+
+/// The first event that the contract does not explain, or what was owed and never came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unexplained {
+    /// Number of the record, from 0.
+    pub record: u64,
+    /// Number of the event, if it was one.
+    pub seq: Option<u64>,
+    /// When, in nanoseconds.
+    pub at_ns: u64,
+    /// The task that it is about, if any.
+    pub task: Option<String>,
+    /// What came, or did not come.
+    pub what: String,
+    /// What the runtime may have been doing just before.
+    pub before: Vec<String>,
+    /// What could have come instead, and when.
+    pub instead: Vec<String>,
+    /// The rules involved; the first of them is the one that is broken.
+    pub rules: Vec<&'static str>,
+}
+
+impl std::fmt::Display for Unexplained {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.seq {
+            Some(seq) => write!(f, "event {seq}: {}", self.what)?,
+            None => write!(f, "{}", self.what)?,
+        }
+        if !self.before.is_empty() {
+            write!(f, "; before it, {}", self.before.join(", or "))?;
+        }
+        if !self.instead.is_empty() {
+            write!(f, "; what could have come: {}", self.instead.join(", or "))?;
+        }
+        if !self.rules.is_empty() {
+            write!(f, " [{}]", self.rules.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Task {
+    name: Text,
+    places: Vec<Place>,
+    spec: Option<SpecNote>,
+    /// The operation that brought it, and whether that was a submission.
+    origin: Option<(u32, bool)>,
+    /// Counts from 1; 0 before the first.
+    incarnation: u32,
+    /// Its latest start or end was a start.
+    alive: bool,
+    /// Changes of the places, to tell stale deadlines.
+    version: u32,
+}
+
+impl Task {
+    fn is_registered(&self) -> bool {
+        self.places.iter().any(Place::is_registered)
+    }
+
+    fn tenant(&self) -> Tenant {
+        Tenant { registered: self.is_registered(), incarnation: self.incarnation }
+    }
+
+    /// Since when its next attempt has been due, if that is what it waits for in any case.
+    fn due(&self) -> Option<(u64, u64)> {
+        let due = |place: &Place| match place.stage {
+            Stage::Waiting { from_ns, until_ns } if !place.cancelled => Some((from_ns, until_ns)),
+            _ => None,
+        };
+        let all = self.places.iter().map(due).collect::<Option<Vec<_>>>()?;
+        let from_ns = all.iter().map(|(from_ns, _)| *from_ns).min()?;
+        Some((from_ns, all.iter().map(|(_, until_ns)| *until_ns).max()?))
+    }
+}
+
+/// Follows one trace after the other.
+#[derive(Debug, Default)]
+pub struct Monitor {
+    world: World,
+    form: Form,
+    run: Run,
+    permits: Permits,
+    slots: Slots,
+    calls: Calls,
+    delivery: Delivery,
+    tasks: Vec<Task>,
+    /// Index of a task by the number of its name, plus 1.
+    index: Vec<u32>,
+    registered: u64,
+    /// Counts of changes of who is registered and who is alive.
+    changes: (u64, u64),
+    /// When some task's places must be left: instant, task, version.
+    deadlines: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    /// Number of the record that is looked at.
+    record: u64,
+    visits: [u64; Stage::NAMES.len()],
+    most_places: usize,
+    excuses: Excuses,
+    found: Option<Unexplained>,
+    over: bool,
+    scratch: Vec<Place>,
+}
+
+impl Monitor {
+    /// A monitor that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The first that the contract does not explain, if there is one.
+    #[must_use]
+    pub fn unexplained(&self) -> Option<&Unexplained> {
+        self.found.as_ref()
+    }
+
+    /// Lets these departures pass, in every trace from now on. The monitor goes on from what they make probable.
+    pub fn excuse(&mut self, excuses: Vec<Excuse>) {
+        self.excuses.set(excuses);
+    }
+
+    /// How often each excuse was made use of in this trace, in the order in which they were given.
+    #[must_use]
+    pub fn excused(&self) -> &[u64] {
+        self.excuses.used()
+    }
+
+    /// Each state by its name, with how often it was entered in this trace.
+    pub fn visits(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let tasks = Stage::NAMES.into_iter().zip(self.visits).skip(1);
+        tasks
+            .chain(Run::NAMES.into_iter().zip(self.run.visits()))
+            .chain(Slots::NAMES.into_iter().zip(self.slots.visits()))
+    }
+
+    /// Most places that one task was in at once.
+    #[must_use]
+    pub fn most_places(&self) -> usize {
+        self.most_places
+    }
+
+    fn find(&mut self, name: Text) -> usize {
+        if self.index.len() <= name.index() {
+            self.index.resize(name.index() + 1, 0);
+        }
+        if let Some(index) = self.index[name.index()].checked_sub(1) {
+            return index as usize;
+        }
+        self.tasks.push(Task {
+            name,
+            places: vec![ABSENT],
+            spec: None,
+            origin: None,
+            incarnation: 0,
+            alive: false,
+            version: 0,
+        });
+        self.index[name.index()] = self.tasks.len() as u32;
+        self.tasks.len() - 1
+    }
+
+    fn beside(&self) -> Beside {
+        Beside {
+            now_ns: self.world.now_ns,
+            registered: self.registered,
+            slots_idle: self.slots.is_idle() && self.calls.waiting() == 0,
+            has_subscribers: self.delivery.has_subscribers(),
+        }
+    }
+
+    /// Keeps the first complaint, unless it is let pass.
+    fn hold(&mut self, fits: Fits, seq: Option<u64>, texts: &Texts) {
+        if let Err(Complaint { what, rules, instead }) = fits {
+            self.reject(seq, None, what, rules, instead, texts);
+        }
+    }
+
+    #[cold]
+    fn reject(
+        &mut self,
+        seq: Option<u64>,
+        task: Option<usize>,
+        what: String,
+        rules: &[&'static str],
+        instead: Option<String>,
+        texts: &Texts,
+    ) {
+        if self.found.is_some() {
+            return;
+        }
+        let mut before = Vec::new();
+        let mut instead: Vec<_> = instead.into_iter().collect();
+        let mut involved = rules.to_vec();
+        if let Some(task) = task {
+            let Task { name, places, spec, .. } = &self.tasks[task];
+            for place in places {
+                let words = place.words(texts.get(*name), spec.as_ref(), self.world.now_ns);
+                before.push(words.state);
+                instead.push(words.next);
+                for rule in words.rules {
+                    if !involved.contains(rule) {
+                        involved.push(rule);
+                    }
+                }
+            }
+            before.dedup();
+            instead.dedup();
+        }
+        if involved.first().is_some_and(|rule| self.excuses.covers(rule, &what)) {
+            return;
+        }
+        let task = task.map(|task| texts.get(self.tasks[task].name).to_owned());
+        let (record, at_ns) = (self.record, self.world.now_ns);
+        self.found = Some(Unexplained { record, seq, at_ns, task, what, before, instead, rules: involved });
+    }
+
+    /// Steps every place of a task; without one left, `what` is unexplained.
+    fn step(&mut self, index: usize, action: Action<'_>, what: impl FnOnce() -> String, texts: &Texts) {
+        let mut next = std::mem::take(&mut self.scratch);
+        next.clear();
+        let task = &self.tasks[index];
+        for place in task.places.iter().filter(|place| place.until_ns >= self.world.now_ns) {
+            place.step(action, task.spec.as_ref(), &self.world, texts, &mut next);
+        }
+        if next.is_empty() {
+            let seq = if let Action::Event(event) = action { Some(event.seq) } else { None };
+            self.reject(seq, Some(index), what(), &[], None, texts);
+            let place = self.tasks[index].places[0];
+            match action {
+                Action::Event(event) => place.presumed(event, &self.world, &mut next),
+                _ => next.push(Place { until_ns: FAR, ..place }),
+            }
+        }
+        if next.len() > PLACES_MAX {
+            let what = format!("more than {PLACES_MAX} explanations at once: the monitor gives up");
+            self.reject(None, Some(index), what, &[], None, texts);
+            next.truncate(1);
+        }
+        self.most_places = self.most_places.max(next.len());
+        self.settle_in(index, next);
+    }
+
+    /// A task stands in these places from now on.
+    fn settle_in(&mut self, index: usize, places: Vec<Place>) {
+        let task = &mut self.tasks[index];
+        let was = task.is_registered();
+        let before = task.places[0];
+        self.scratch = std::mem::replace(&mut task.places, places);
+        task.version += 1;
+        let first = task.places[0];
+        if first.stage.index() != before.stage.index() || first.attempt != before.attempt {
+            for place in &task.places {
+                self.visits[place.stage.index()] += 1;
+            }
+        }
+        let until_ns = task.places.iter().map(|place| place.until_ns).max().unwrap_or(FAR);
+        if until_ns != FAR {
+            self.deadlines.push(Reverse((until_ns, index as u32, task.version)));
+        }
+        if self.world.limit > 0
+            && matches!(first.stage, Stage::Waiting { .. })
+            && (before.stage.index() != first.stage.index() || before.attempt != first.attempt)
+            && let Some((_, until_ns)) = task.due()
+        {
+            self.permits.due(Due {
+                at_ns: until_ns.saturating_add(self.world.late_ns),
+                task: index as u32,
+                incarnation: task.incarnation,
+                attempt: first.attempt,
+            });
+        }
+        let is = self.tasks[index].is_registered();
+        if was != is {
+            self.changes.0 += 1;
+            if is {
+                self.registered += 1;
+            } else {
+                self.registered -= 1;
+            }
+        }
+    }
+
+    /// All instants before `end_ns` are over.
+    fn settle(&mut self, end_ns: u64, texts: &Texts) {
+        while let Some(&Reverse((until_ns, task, version))) = self.deadlines.peek() {
+            if until_ns >= end_ns {
+                break;
+            }
+            self.deadlines.pop();
+            let task = task as usize;
+            if self.tasks[task].version == version {
+                let name = texts.get(self.tasks[task].name);
+                let what = format!("the clock moved on, and what was owed to `{name}` had not come");
+                self.reject(None, Some(task), what, &[], None, texts);
+                for place in &mut self.tasks[task].places {
+                    place.until_ns = FAR;
+                }
+            }
+        }
+        if self.world.limit > 0 {
+            self.settle_permits(end_ns, texts);
+        }
+        let fits = self.delivery.settle(texts);
+        self.hold(fits, None, texts);
+        let beside = self.beside();
+        let fits = self.run.settle(end_ns, beside);
+        self.hold(fits, None, texts);
+        let shutdown = self.run.requested_ns.is_some();
+        let closed = shutdown || self.run.phase == Phase::Over;
+        let room = self.slots.has_room(0);
+        let configured = self.slots.is_configured();
+        let may_submit = |wait: bool| !wait || closed || !configured || room;
+        let fits = self.calls.settle(end_ns, self.world.late_ns, self.run.was_up(), may_submit);
+        self.hold(fits, None, texts);
+        let tasks = &self.tasks;
+        let tenant = |slot: usize| tasks[slot].tenant();
+        let fits = self.slots.settle(self.world.up, shutdown, tenant);
+        self.hold(fits, None, texts);
+    }
+
+    /// [A6]: a free permit is given at once, and first come first served.
+    fn settle_permits(&mut self, end_ns: u64, texts: &Texts) {
+        let World { limit, open, .. } = self.world;
+        let tasks = &self.tasks;
+        let waits = |due: &Due| {
+            let task = &tasks[due.task as usize];
+            task.incarnation == due.incarnation
+                && task.due().is_some()
+                && task.places.iter().all(|place| place.attempt == due.attempt)
+        };
+        match self.permits.settle(end_ns, open < limit, waits) {
+            None => {}
+            Some(Unfair::Idle(task)) => {
+                let name = texts.get(self.tasks[task].name);
+                let what = format!(
+                    "an attempt of `{name}` was due and did not start, though only {open} of {limit} were open"
+                );
+                self.reject(None, Some(task), what, &["A6"], None, texts);
+            }
+            Some(Unfair::Overtaken(other, waiter)) => {
+                let (other, name) = (texts.get(self.tasks[other].name), texts.get(self.tasks[waiter].name));
+                let what = format!("`{other}` got a permit before `{name}`, which had waited longer");
+                self.reject(None, Some(waiter), what, &["A6"], None, texts);
+            }
+        }
+    }
+
+    fn event(&mut self, event: &EventNote, texts: &Texts) {
+        let seq = Some(event.seq);
+        let fits = self.form.event(event, texts);
+        self.hold(fits, seq, texts);
+        if self.run.phase == Phase::Over {
+            let what = format!("{} came after the run had returned", kind_name(event.kind));
+            self.hold(unexplained(&["D6"], what), seq, texts);
+        }
+        let fits = self.delivery.event(event, texts);
+        self.hold(fits, seq, texts);
+        match event.kind {
+            EventKind::ShutdownRequested => {
+                let (asked, beside) = (self.calls.is_shutdown_asked(), self.beside());
+                let fits = self.run.shutdown_requested(asked, beside);
+                self.hold(fits, seq, texts);
+                for task in 0..self.tasks.len() {
+                    self.step(task, Action::Shutdown, String::new, texts);
+                }
+            }
+            EventKind::AllStoppedWithinGrace | EventKind::GraceExceeded => self.stops(event, texts),
+            EventKind::SubscriberPanicked | EventKind::SubscriberOverflow => {}
+            EventKind::ControllerRejected
+            | EventKind::ControllerSubmitted
+            | EventKind::ControllerSlotTransition => self.slot_event(event, texts),
+            _ => self.task_event(event, texts),
+        }
+    }
+
+    fn stops(&mut self, event: &EventNote, texts: &Texts) {
+        let how = match event.kind {
+            EventKind::GraceExceeded => Stopped::Forced,
+            _ => Stopped::InTime,
+        };
+        let fits = self.run.stops(how, self.beside());
+        self.hold(fits, Some(event.seq), texts);
+        if how == Stopped::InTime {
+            return;
+        }
+        // From here on everything that is left ends by force.
+        self.world.forced = true;
+        let now_ns = self.world.now_ns;
+        for (index, task) in (0..).zip(&mut self.tasks) {
+            if task.is_registered() {
+                task.places.iter_mut().for_each(|place| place.force(now_ns));
+                task.version += 1;
+                let until_ns = task.places.iter().map(|place| place.until_ns).max().unwrap_or(FAR);
+                self.deadlines.push(Reverse((until_ns, index, task.version)));
+            }
+        }
+    }
+
+    fn slot_event(&mut self, event: &EventNote, texts: &Texts) {
+        let (Some(task), Some(reason)) = (event.task, event.reason) else { return };
+        let index = self.find(task);
+        let (name, reason) = (texts.get(task), texts.get(reason));
+        let tenant = self.tasks[index].tenant();
+        let shutdown = self.run.requested_ns.is_some();
+        let fits = match event.kind {
+            EventKind::ControllerSubmitted => self.slots.submitted(index, name, reason),
+            EventKind::ControllerRejected => self.slots.rejected(index, name, reason, tenant, shutdown),
+            _ => self.slots.transition(index, name, reason, tenant),
+        };
+        self.hold(fits, Some(event.seq), texts);
+        if event.kind != EventKind::ControllerSubmitted {
+            let beside = self.beside();
+            self.run.look_for_idleness(beside);
+        }
+    }
+
+    fn task_event(&mut self, event: &EventNote, texts: &Texts) {
+        let Some(name) = event.task else { return }; // its form has been complained of
+        let kind = kind_name(event.kind);
+        let index = self.find(name);
+        let at_ns = self.world.now_ns;
+        let shown = texts.get(name);
+        let what = move || match event.attempt {
+            Some(attempt) => format!("{kind} {attempt} of `{shown}` came at {at_ns} ns"),
+            None => format!("{kind} of `{shown}` came at {at_ns} ns"),
+        };
+        match event.kind {
+            EventKind::TaskAddRequested => self.add_requested(event, index, what, texts),
+            EventKind::TaskRemoveRequested => self.remove_requested(event, index, what, texts),
+            EventKind::TaskStarting => {
+                if self.world.limit > 0
+                    && let Some((due_ns, _)) = self.tasks[index].due()
+                {
+                    self.permits.began(index, due_ns);
+                }
+                self.step(index, Action::Event(event), what, texts);
+                self.world.open += 1;
+            }
+            EventKind::TaskStopped | EventKind::TaskFailed => {
+                self.step(index, Action::Event(event), what, texts);
+                self.world.open = self.world.open.saturating_sub(1);
+            }
+            EventKind::TaskRemoved => {
+                self.step(index, Action::Event(event), what, texts);
+                self.calls.removed(index, self.tasks[index].incarnation, at_ns);
+                self.tasks[index].spec = None;
+                let fits = self.run.removed(name, self.beside(), texts);
+                self.hold(fits, Some(event.seq), texts);
+            }
+            _ => self.step(index, Action::Event(event), what, texts),
+        }
+        let Some(alive) = delivery::is_start(event.kind) else { return };
+        if std::mem::replace(&mut self.tasks[index].alive, alive) != alive {
+            self.changes.1 += 1;
+        }
+    }
+
+    fn add_requested(
+        &mut self,
+        event: &EventNote,
+        index: usize,
+        what: impl FnOnce() -> String,
+        texts: &Texts,
+    ) {
+        let seq = Some(event.seq);
+        if self.run.requested_ns.is_some() {
+            let complaint = format!("{}, after shutdown was requested", what());
+            self.hold(unexplained(&["D2", "G2"], complaint), seq, texts);
+            self.step(index, Action::Event(event), String::new, texts);
+            return;
+        }
+        let registered = self.tasks[index].is_registered();
+        let name = self.tasks[index].name;
+        let incarnation = self.tasks[index].incarnation + 1;
+        let asked = self.calls.accept(index).map(|(op, spec)| (op, spec, false));
+        let asked = asked.or_else(|| {
+            let place = self.run.specs.iter().position(|spec| spec.task == name)?;
+            Some((self.run.op()?, self.run.specs.swap_remove(place), false))
+        });
+        let asked = asked.or_else(|| {
+            if registered {
+                return None;
+            }
+            let submitted = self.slots.start(index, incarnation)?;
+            Some((submitted.op, submitted.spec, true))
+        });
+        if asked.is_none() && self.calls.seen && !registered {
+            let rules: &[&str] = if self.slots.is_configured() { &["C3", "G2", "C5"] } else { &["G2"] };
+            let complaint = format!("{}, and nobody had asked for it", what());
+            self.hold(unexplained(rules, complaint), seq, texts);
+            self.step(index, Action::Event(event), String::new, texts);
+            return;
+        }
+        if !registered {
+            let task = &mut self.tasks[index];
+            task.incarnation = incarnation;
+            task.spec = asked.map(|(_, spec, _)| spec);
+            task.origin = asked.map(|(op, _, submitted)| (op, submitted));
+        }
+        self.step(index, Action::Event(event), what, texts);
+        self.run.busy();
+    }
+
+    fn remove_requested(
+        &mut self,
+        event: &EventNote,
+        index: usize,
+        what: impl FnOnce() -> String,
+        texts: &Texts,
+    ) {
+        let is = |wanted: usize| wanted == index;
+        let cancels = self.calls.any(|kind| matches!(kind, Kind::Cancel { task, .. } if is(*task)));
+        let removes = self.calls.any(|kind| matches!(kind, Kind::Remove { task, .. } if is(*task)));
+        if self.calls.seen {
+            // [G5]: a Replace removes what its slot started, and no namesake.
+            let asked = cancels || removes || self.slots.replaces(index, self.tasks[index].incarnation);
+            if !asked || (event.reason.is_some() && !cancels) {
+                let kind = kind_name(event.kind);
+                let name = texts.get(self.tasks[index].name);
+                let complaint = format!("{kind} of `{name}` came, and nobody had asked for it so");
+                self.hold(unexplained(&["G3", "G5"], complaint), Some(event.seq), texts);
+            }
+        }
+        self.step(index, Action::Event(event), what, texts);
+    }
+
+    fn call(&mut self, op: u32, call: &Call, texts: &Texts) {
+        self.calls.seen = true;
+        let specs: &[SpecNote] = match call {
+            Call::Run(specs) => specs,
+            _ => &[],
+        };
+        if matches!(call, Call::Run(_) | Call::Serve) {
+            let mut taken = false;
+            for spec in specs {
+                let index = self.find(spec.task);
+                taken |= self.tasks[index].is_registered();
+            }
+            let serve = matches!(call, Call::Serve);
+            let beside = self.beside();
+            if self.run.called(op, specs, serve, taken, beside) {
+                self.world.up = true;
+                for task in 0..self.tasks.len() {
+                    self.step(task, Action::Up, String::new, texts);
+                }
+            }
+            return;
+        }
+        let counts = self.changes;
+        let now_ns = self.world.now_ns;
+        let kind = Kind::of(call, now_ns, |name| {
+            let index = self.find(name);
+            let task = &self.tasks[index];
+            (index, task.is_registered().then_some(task.incarnation))
+        });
+        if let Some(kind) = kind {
+            self.calls.open(op, now_ns, counts, kind);
+        }
+    }
+
+    fn answer(&mut self, op: u32, answer: &Answer, texts: &Texts) {
+        if self.run.op() == Some(op) {
+            let beside =
+                Beside { slots_idle: self.slots.is_idle() && self.slots.are_vacant(), ..self.beside() };
+            let fits = self.run.answered(answer, beside, texts);
+            self.world.up = self.run.phase == Phase::Up;
+            self.world.over = self.run.phase == Phase::Over;
+            self.hold(fits, None, texts);
+            return;
+        }
+        let Some(open) = self.calls.take(op) else { return };
+        let subject = open.kind.task().map_or_else(Subject::default, |index| {
+            let task = &self.tasks[index];
+            Subject {
+                name: texts.get(task.name),
+                incarnation: task.is_registered().then_some(task.incarnation),
+                leaving: task.places.iter().any(|place| place.removal || place.cancelled),
+                alive: task.alive,
+            }
+        });
+        let facts = Facts {
+            now_ns: self.world.now_ns,
+            late_ns: self.world.late_ns,
+            registry: self.changes.0,
+            alive: self.changes.1,
+            was_up: self.run.was_up(),
+            over: self.run.phase == Phase::Over,
+            shutdown: self.run.requested_ns.is_some(),
+            may_be_ending: self.run.may_be_ending(),
+            configured: self.slots.is_configured(),
+            task: subject,
+            texts,
+        };
+        let names = |alive: bool| self.names(alive, texts);
+        let has_room = self.slots.has_room(self.calls.waiting());
+        let fits = calls::answered(&open, answer, &facts, names, has_room);
+        self.hold(fits, None, texts);
+        if let Kind::Submit { task, spec, admission, .. } = open.kind
+            && *answer == Answer::Done
+            && self.slots.is_configured()
+        {
+            let fits = self.slots.accept(Submitted { op, slot: task, admission, spec });
+            self.hold(fits, None, texts);
+        }
+        if *answer == Answer::Done && !self.slots.is_idle() {
+            self.run.busy(); // what was submitted keeps the run going
+        } else {
+            let beside = self.beside();
+            self.run.look_for_idleness(beside);
+        }
+    }
+
+    /// Names that are registered, or alive, sorted.
+    fn names(&self, alive: bool, texts: &Texts) -> Vec<Text> {
+        let fits = |task: &&Task| if alive { task.alive } else { task.is_registered() };
+        let mut names: Vec<_> = self.tasks.iter().filter(fits).map(|task| task.name).collect();
+        names.sort_unstable_by(|one, other| texts.get(*one).cmp(texts.get(*other)));
+        names
+    }
+
+    fn body(&mut self, name: Text, attempt: u32, action: Action<'_>, verb: &str, texts: &Texts) {
+        let index = self.find(name);
+        let (name, at_ns) = (texts.get(name), self.world.now_ns);
+        let what = || format!("body {attempt} of `{name}` {verb} at {at_ns} ns");
+        self.step(index, action, what, texts);
+    }
+
+    fn body_entered(&mut self, name: Text, attempt: u32, op: Option<u32>, texts: &Texts) {
+        self.nothing_after_the_end(|| format!("a body of `{}` was entered", texts.get(name)), texts);
+        let index = self.find(name);
+        if let (Some(op), Some((asked, submitted))) = (op, self.tasks[index].origin)
+            && op != asked
+        {
+            let rules: &[&str] = if submitted { &["C5", "G5"] } else { &["G5"] };
+            let name = texts.get(name);
+            let what = format!("a body of `{name}` came from operation {op}, and it was the turn of {asked}");
+            self.hold(unexplained(rules, what), None, texts);
+        }
+        self.body(name, attempt, Action::BodyEntered(attempt), "was entered", texts);
+    }
+
+    fn nothing_after_the_end(&mut self, what: impl FnOnce() -> String, texts: &Texts) {
+        if self.run.phase == Phase::Over {
+            let what = format!("{} after the run had returned", what());
+            self.hold(unexplained(&["D6"], what), None, texts);
+        }
+    }
+
+    fn end(&mut self, end: &EndNote, texts: &Texts) {
+        self.over = true;
+        if !matches!(end, EndNote::Done | EndNote::Deadlock(_)) {
+            return;
+        }
+        self.settle(self.world.now_ns.saturating_add(1), texts);
+        let runs = |task: &Task| {
+            task.places.iter().any(|place| place.is_registered() && place.body == Body::Running)
+        };
+        let excused = *end != EndNote::Done && !self.run.calm && self.tasks.iter().any(runs);
+        let fits = self.run.end(excused);
+        self.hold(fits, None, texts);
+        let fits = self.calls.end();
+        self.hold(fits, None, texts);
+        if self.run.phase == Phase::Over
+            && let Some(task) = self.tasks.iter().position(Task::is_registered)
+        {
+            let what = format!("`{}` was never removed", texts.get(self.tasks[task].name));
+            self.reject(None, Some(task), what, &["G4"], None, texts);
+        }
+    }
+
+    fn observe(&mut self, what: &What, texts: &Texts) {
+        let fits = match what {
+            What::Event(event) => return self.event(event, texts),
+            What::Call { op, call } => return self.call(*op, call, texts),
+            What::Answer { op, answer } => return self.answer(*op, answer, texts),
+            What::BodyEntered { task, attempt, op } => {
+                return self.body_entered(*task, *attempt, *op, texts);
+            }
+            What::BodyLeft { task, attempt, how } => {
+                return self.body(*task, *attempt, Action::BodyLeft(*attempt, *how), "ended", texts);
+            }
+            What::BodyCancelled { task, attempt } => {
+                let action = Action::BodyCancelled(*attempt);
+                return self.body(*task, *attempt, action, "saw its context cancelled", texts);
+            }
+            What::End(end) => return self.end(end, texts),
+            What::Calm => {
+                self.run.calm = true;
+                return;
+            }
+            What::WallSet { .. } => {
+                self.form.wall_set();
+                return;
+            }
+            What::AliveSeen { receiver, alive } => self.delivery.alive_seen(*receiver, alive, texts),
+            What::Delivered { seq } => self.delivery.delivered(*seq),
+            What::ReceiverOpened { receiver } => {
+                self.delivery.opened(*receiver);
+                return;
+            }
+            What::Received { receiver, seq } => self.delivery.received(*receiver, *seq, texts),
+            What::Lagged { receiver, lost } => self.delivery.lagged(*receiver, *lost, texts),
+            What::ReceiverClosed { receiver } => self.delivery.closed(*receiver, texts),
+            What::HandlerEntered { subscriber, seq } => {
+                self.nothing_after_the_end(
+                    || format!("`{}` was given an event", texts.get(*subscriber)),
+                    texts,
+                );
+                self.delivery.handler_entered(*subscriber, *seq, texts)
+            }
+            What::HandlerLeft { subscriber, seq, how } => {
+                let until = (self.world.now_ns, self.run.drained_ns());
+                self.delivery.handler_left(*subscriber, *seq, *how, until, texts)
+            }
+            What::Counters { subscriber, handled, panicked, dropped, lagged } => {
+                let counters = [*handled, *panicked, *dropped, *lagged];
+                let cut_short = self.run.was_cut_short();
+                self.delivery.counters(*subscriber, counters, cut_short, texts)
+            }
+            What::Leftovers { futures: 0, timers: 0, permits: 0 } => return,
+            What::Leftovers { futures, timers, permits } => unexplained(
+                &["D6"],
+                format!("the run left {futures} futures, {timers} timers and {permits} permits behind"),
+            ),
+        };
+        self.hold(fits, None, texts);
+    }
+}
+
+impl Sink for Monitor {
+    fn begin(&mut self, header: &Header, _texts: &Texts) {
+        let config = header.config;
+        self.world =
+            World { limit: config.max_concurrent, late_ns: config.timer_late_ns, ..World::default() };
+        self.form = Form::default();
+        self.run.reset(config.grace_ns, config.timer_late_ns);
+        self.permits.clear();
+        self.slots.reset(config.controller);
+        self.calls.clear();
+        self.delivery.reset(header);
+        self.tasks.clear();
+        self.index.clear();
+        self.registered = 0;
+        self.changes = (0, 0);
+        self.deadlines.clear();
+        self.record = 0;
+        self.visits = [0; Stage::NAMES.len()];
+        self.most_places = 1;
+        self.excuses.reset();
+        self.found = None;
+        self.over = false;
+    }
+
+    fn record(&mut self, record: &Record, texts: &Texts) {
+        if self.over || self.found.is_some() {
+            return;
+        }
+        if record.at_ns != self.world.now_ns {
+            self.settle(record.at_ns, texts);
+            self.world.now_ns = record.at_ns;
+        }
+        self.world.turn = record.turn;
+        self.observe(&record.what, texts);
+        self.record += 1;
+    }
+}
