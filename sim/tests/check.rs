@@ -686,3 +686,105 @@ fn the_table_of_variables_in_the_guide_is_that_of_the_program() {
         assert!(guide.contains(&format!("`{}`", strategy.name())), "{}", strategy.name());
     }
 }
+
+/// These are run by other tests, in a process of their own.
+mod on_purpose {
+    use super::*;
+
+    #[test]
+    #[ignore = "fails on purpose"]
+    fn an_update_is_lost() {
+        Check::new().regressions(Regressions::Nowhere).run(lost_update);
+    }
+
+    #[test]
+    #[ignore = "fails on purpose"]
+    fn an_ordinary_panic() {
+        panic!("an ordinary panic");
+    }
+
+    #[test]
+    #[ignore = "run by others"]
+    fn many_panics_are_caught() {
+        let remark = std::cell::Cell::new(0);
+        alone().run(|sim| {
+            remark.set(remark.get() + 1);
+            async move {
+                let task = sim.task("fragile", |_| async { panic!("a supervised panic") });
+                let spec = task.with_restart(RestartPolicy::Never);
+                assert_eq!(sim.supervisor().build().run(vec![spec]).await, Ok(()));
+            }
+        });
+        assert_eq!(remark.get(), 257);
+    }
+}
+
+/// What this program prints and whether it passes, with these arguments, in an environment without our variables but
+/// these.
+fn this_program(arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
+    let program = std::env::current_exe().expect("this program");
+    let mut command = std::process::Command::new(program);
+    for variable in simvisor_sim::env::VARIABLES {
+        command.env_remove(variable.name);
+    }
+    let output = command
+        .args(arguments)
+        .args(["--ignored", "--nocapture"])
+        .env("RUST_BACKTRACE", "0")
+        .env_remove("NEXTEST")
+        .env_remove("NEXTEST_TEST_NAME")
+        .envs(variables.iter().copied())
+        .output()
+        .expect("it starts");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).expect("text"))
+}
+
+#[test]
+fn the_printed_line_runs_this_test_alone_on_one_thread_and_on_many() {
+    let name = "on_purpose::an_update_is_lost";
+    for threads in ["--test-threads=1", "--test-threads=4"] {
+        let (passed, text) = this_program(&["--exact", name, threads], &[]);
+        assert!(!passed && text.contains("an update was lost"), "{text}");
+        assert!(text.contains("panicked at sim/tests/check.rs:"), "the panic is placed at the call:\n{text}");
+        let again =
+            text.lines().find_map(|line| line.trim().strip_prefix("again    ")).expect("a line to copy");
+        let (variable, command) = again.split_once(' ').expect("a variable and a command");
+        assert_eq!(command, format!("cargo test -p simvisor-sim --test check -- --exact {name}"));
+        let (seed, value) = variable.split_once('=').expect("a variable and its value");
+        let (passed, alone) = this_program(&["--exact", name, threads], &[(seed, value)]);
+        assert!(!passed && alone.contains(again), "{alone}");
+        let broken = |text: &str| {
+            text.lines().filter(|line| line.contains("  at ")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(broken(&alone), broken(&text));
+    }
+    let nextest = [("NEXTEST", "1"), ("NEXTEST_TEST_NAME", name)];
+    let (_, text) = this_program(&["--exact", name], &nextest);
+    let line = format!("cargo nextest run -p simvisor-sim --test check -E 'test(={name})'");
+    assert!(text.contains(&line), "{text}");
+}
+
+#[test]
+fn a_malformed_environment_fails_a_test_and_names_the_variable() {
+    for (variable, value, expected) in [
+        ("SIMVISOR_SEED", "0xyz", "SIMVISOR_SEED=0xyz makes no sense"),
+        ("SIMVISOR_SEDE", "1", "did you mean SIMVISOR_SEED?"),
+        ("SIMVISOR_CASE", "/no/such/case.json", "/no/such/case.json: cannot be read"),
+    ] {
+        let (passed, text) =
+            this_program(&["--exact", "on_purpose::an_update_is_lost"], &[(variable, value)]);
+        assert!(!passed && text.contains(expected) && !text.contains("an update was lost"), "{text}");
+    }
+}
+
+#[test]
+fn panics_in_worlds_print_nothing_and_others_print_what_they_always_did() {
+    let (passed, text) = this_program(&["--test-threads=4", "on_purpose::"], &[]);
+    assert!(!passed);
+    assert!(!text.contains("a supervised panic"), "{text}");
+    assert_eq!(text.matches("an ordinary panic").count(), 1, "{text}");
+    assert_eq!(text.matches("thread 'on_purpose::an_ordinary_panic'").count(), 1, "{text}");
+    assert_eq!(text.matches("broken   panic: test panicked").count(), 1, "{text}");
+    assert!(text.contains("1 passed; 2 failed"), "{text}");
+}

@@ -210,6 +210,12 @@ fn planted_violations_go_the_whole_way_from_judge_to_exit_code() {
     let replay = stdout(&replay);
     assert!(field(&replay, "then").starts_with("canary: planted"), "{replay}");
     assert_eq!(field(&replay, "now"), "the same violation as then");
+    // How it came to that: choices in words, the last events before it, what to do next.
+    assert!(field(&replay, "choices").contains("not the plain one"), "{replay}");
+    assert!(replay.lines().any(|line| line.contains(" at ") && line.contains(" runs before ")), "{replay}");
+    assert!(replay.contains("\nevents "), "{replay}");
+    assert_eq!(field(&replay, "smaller"), format!("simvisor shrink {}", case.display()));
+    assert_eq!(field(&replay, "why"), format!("simvisor why {}", case.display()));
     // The seed's own run knows nothing of it.
     let run = ran(&["run", "--seed", seed]);
     assert_eq!(code(&run), CLEAN);

@@ -149,10 +149,7 @@ impl Sim {
     /// comes after them. In the plain run there are none. The idea and the name are FoundationDB's.
     #[must_use]
     pub fn buggify(&self, site: &str) -> bool {
-        self.stage.setup.faults.buggify && self.stage.strikes(site) && {
-            self.stage.note("", &format!("the fault `{site}` happens"));
-            true
-        }
+        self.stage.setup.faults.buggify && self.stage.strikes(site)
     }
 
     /// What must hold whenever this is reached. Where it does not, the test fails, and the run ends at the next

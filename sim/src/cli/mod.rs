@@ -1,5 +1,6 @@
 //! The command line: `sweep`, `explore`, `run`, `replay`, `shrink`, `why`, `check`, `dialect`, `rules`. One file each; what they share is beside them.
 
+mod account;
 mod args;
 mod check;
 mod dialect;

@@ -10,6 +10,7 @@ use simvisor_sim::choice::{Fit, Source};
 use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::{CANARY, HANG, Judged, PANIC, Runner, replayed, seeded};
 
+use super::account::account;
 use super::args::{Format, View};
 use super::exit::{Exit, Trouble};
 use super::file;
@@ -59,6 +60,7 @@ impl Replay {
         let outcome = watch_by(runner_for(&case), &case.scenario, choices.source(&case), self.view, page);
         let exit = conclude(&margin, &outcome);
         line(&margin, "now", now(&case.shown, &outcome));
+        account(&self.file, &case, &outcome, self.view, &margin);
         margin.finish()?;
         match (choices, &outcome) {
             (Choices::Tape(Fit::Strict), Ok(judged)) if is_of_this_version(&case) => {

@@ -37,7 +37,8 @@ impl FailureReport {
         row("broken", format!("{}: {}", self.broken, lines.next().unwrap_or_default()));
         lines.for_each(|line| row("", line.to_owned()));
         let sentence = sentence(&self.broken);
-        if !sentence.is_empty() {
+        // Of a panic its message says all.
+        if !sentence.is_empty() && self.broken != PANIC {
             row("rule", sentence.to_owned());
         }
         if let Some(at_ns) = self.at_ns {
@@ -72,8 +73,10 @@ impl FailureReport {
                 "none: it fails in the plain run, first in, first out, without any chance".to_owned(),
             ];
         }
-        let noun = if count == 1 { "choice that is" } else { "choices that are" };
-        let mut words = vec![format!("{count} {noun} not the plain one")];
+        let mut words = vec![match count {
+            1 => "1 choice that is not the plain one".to_owned(),
+            _ => format!("{count} choices that are not the plain ones"),
+        }];
         words.extend(
             choices
                 .iter()

@@ -56,3 +56,26 @@ impl Sink for Marked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::json::samples;
+
+    #[test]
+    fn the_first_rule_that_is_broken_is_marked_once() {
+        let mut texts = Texts::default();
+        let header = samples::header(&mut texts);
+        let records = samples::records(&mut texts);
+        let mut marked = Marked::default();
+        marked.begin(&header, &texts);
+        records.iter().for_each(|record| marked.record(record, &texts));
+        let mut rules = Rules::new();
+        rules.begin(&header, &texts);
+        records.iter().for_each(|record| rules.record(record, &texts));
+        let first = rules.violations().first().expect("the samples are no run of a runtime");
+        let text = marked.finish();
+        let rows: Vec<_> = text.lines().filter(|row| row.contains('✗')).collect();
+        assert!(rows.len() == 1 && rows[0].contains(first.rule), "{rows:?}");
+    }
+}

@@ -18,7 +18,7 @@ pub use explore::{
 pub(crate) use judge::Judges;
 pub use judge::{CaseRun, Finding, Invariant, Judged, MONITOR, Runner, Verdict, profiled, replayed, seeded};
 pub use shrink::{
-    ShrinkError, ShrinkOptions, ShrinkProgress, Shrunk, Smaller, shrink, shrink_scenario, shrink_with,
+    SHRUNK, ShrinkError, ShrinkOptions, ShrinkProgress, Shrunk, Smaller, shrink, shrink_scenario, shrink_with,
 };
 pub use sweep::{
     HANG, NONDETERMINISM, PANIC, Progress, SeedFailure, SweepError, SweepOptions, SweepReport, panic_message,

@@ -547,7 +547,7 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
 }
 
 /// Stands for the strategy of a case that was shrunk.
-const SHRUNK: &str = "shrunk";
+pub const SHRUNK: &str = "shrunk";
 
 /// What stands past the end of a tape is zero anyway.
 fn trim(tape: &mut Tape) {
