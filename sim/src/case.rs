@@ -55,6 +55,9 @@ pub struct Origin {
     pub seed: Option<u64>,
     /// The strategy that drew the tape.
     pub strategy: String,
+    /// The sweep that found it had run this many seeds, this one included: it shows in about one of so many runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found_in: Option<u64>,
 }
 
 /// What a case showed when it was made.
@@ -152,6 +155,7 @@ impl Case {
                 simvisor: env!("CARGO_PKG_VERSION").to_owned(),
                 seed: Some(seed),
                 strategy: strategy.to_owned(),
+                found_in: None,
             },
             shown: Shown {
                 verdict: verdict.to_owned(),

@@ -327,6 +327,24 @@ fn a_tape_of_another_version_is_taken_for_what_it_is_worth() {
 }
 
 #[test]
+fn a_tape_of_another_version_that_must_fit_and_does_not_is_bad_input() {
+    let folder = folder();
+    let path = altered(&folder, |case| {
+        foreign_tape(case);
+        case["origin"]["simvisor"] = json!("0.0.1");
+    });
+    let output = ran(&["replay", "--strict", text(&path)]);
+    assert_eq!(code(&output), BAD_INPUT, "{}", stderr(&output));
+    let error = stderr(&output);
+    assert!(
+        error.contains("choice 0: the tape has timer-tie = 1 of 2, the run asked for schedule of "),
+        "{error}"
+    );
+    assert!(error.contains("simvisor 0.0.1"), "{error}");
+    assert_eq!(code(&ran(&["replay", "--strict", text(&saved(&folder))])), CLEAN);
+}
+
+#[test]
 fn another_trace_from_the_same_choices_is_the_engines_fault_within_one_version() {
     let folder = folder();
     let path = altered(&folder, |case| case["shown"]["trace_hash"] = json!("0x0000000000000bad"));
@@ -350,6 +368,133 @@ fn a_case_without_a_tape_is_drawn_anew_from_its_seed() {
         assert_eq!(field(&shown, "now"), "nothing: the violation is no longer shown");
         assert_eq!(field(&shown, "trace"), field(&stdout(&ran(&RUN)), "trace"));
     }
+}
+
+/// The first case of [`CANARIES`].
+fn planted(folder: &TempDir) -> PathBuf {
+    let sweep = [&CANARIES[..], &["--no-shrink", "--out", text(folder.path()), "--format", "json"]].concat();
+    let report: Value = serde_json::from_slice(&ran(&sweep).stdout).expect("JSON");
+    PathBuf::from(report["violations"][0]["case"].as_str().expect("a case"))
+}
+
+/// The one JSON object that a command prints, and its exit code.
+fn object(arguments: &[&str]) -> (Value, i32) {
+    let output = ran(arguments);
+    assert_eq!(stderr(&output), "", "quiet when piped");
+    let object = serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else");
+    (object, code(&output))
+}
+
+#[test]
+fn a_shrunk_case_is_smaller_replays_strictly_and_says_how() {
+    let folder = folder();
+    let case = planted(&folder);
+    let (shrunk, exit) = object(&["shrink", text(&case), "--format", "json"]);
+    assert_eq!(exit, VIOLATION);
+    assert_eq!((&shrunk["rule"], &shrunk["minimal"]), (&json!("canary"), &json!(true)));
+    // One event is enough for a lie about its number, and one task, or a request to shut down, makes one.
+    assert_eq!(
+        shrunk["operations"].as_u64().zip(shrunk["tasks"].as_u64()).map(|(one, other)| one + other),
+        Some(1)
+    );
+    assert_eq!(shrunk["choices"], 0);
+    let small = PathBuf::from(shrunk["case"].as_str().expect("a path"));
+    assert_eq!(shrunk["replay"], format!("simvisor replay {}", small.display()));
+    assert_eq!(code(&ran(&["replay", "--strict", text(&small)])), VIOLATION);
+    assert_eq!(read(&small)["origin"]["found_in"], read(&case)["origin"]["found_in"]);
+    let shown = stdout(&ran(&["shrink", text(&case)]));
+    assert!(shown.contains("no simpler case shows it"), "{shown}");
+    assert!(shown.contains(&format!("\n  simvisor replay {}\n", small.display())), "{shown}");
+}
+
+#[test]
+fn a_shrink_that_may_not_run_much_keeps_what_it_has() {
+    let folder = folder();
+    let case = planted(&folder);
+    let small = folder.path().join("small.json");
+    let arguments = ["shrink", text(&case), "--max-replays", "3", "--out", text(&small), "--format", "json"];
+    let (shrunk, exit) = object(&arguments);
+    assert_eq!((exit, &shrunk["minimal"]), (VIOLATION, &json!(false)));
+    assert_eq!(code(&ran(&["replay", "--strict", text(&small)])), VIOLATION);
+}
+
+#[test]
+fn what_breaks_whatever_is_chosen_is_decided_by_no_choice() {
+    let folder = folder();
+    let (why, exit) = object(&["why", text(&planted(&folder)), "--runs", "5", "--format", "json"]);
+    assert_eq!((exit, &why["rule"], &why["decided_by"]), (VIOLATION, &json!("canary"), &Value::Null));
+    assert_eq!(why["chances"][0], json!({ "kept": 0, "choice": null, "broke": 5 }));
+}
+
+#[test]
+fn a_clean_case_is_neither_shrunk_nor_explained() {
+    let folder = folder();
+    let case = saved(&folder);
+    for command in ["shrink", "why"] {
+        assert_eq!(object(&[command, text(&case), "--format", "json"]), (json!({ "rule": null }), CLEAN));
+    }
+}
+
+#[test]
+fn a_bug_that_still_shows_is_not_confirmed_as_gone() {
+    let folder = folder();
+    let (found, exit) = object(&["sweep", "--confirm", text(&planted(&folder)), "--format", "json"]);
+    assert_eq!(exit, VIOLATION);
+    assert_eq!((&found["replay"]["rule"], &found["clean"]), (&json!("canary"), &json!(false)));
+    assert_eq!(found["neighbourhoods"], json!([]), "nothing else has to be run");
+}
+
+/// A case that was planted and is not planted again stands for one whose bug was fixed.
+fn fixed(folder: &TempDir) -> PathBuf {
+    let mut case = read(&planted(folder));
+    case["shown"]["rule"] = json!("S1");
+    case["origin"]["found_in"] = json!(100);
+    file(folder, "fixed.json", case.to_string())
+}
+
+#[test]
+fn a_fix_is_confirmed_by_as_many_clean_runs_as_the_bug_was_rare() {
+    let folder = folder();
+    let case = fixed(&folder);
+    let (found, exit) = object(&["sweep", "--confirm", text(&case), "--format", "json"]);
+    assert_eq!((exit, &found["clean"], &found["reached"]), (CLEAN, &json!(true), &json!(true)), "{found}");
+    // ln 0.05 / ln 0.99 = 298.07
+    assert_eq!((&found["found_in"], &found["runs_needed"]), (&json!(100), &json!(299)));
+    let neighbourhoods = found["neighbourhoods"].as_array().expect("a list");
+    let names: Vec<_> =
+        neighbourhoods.iter().map(|one| one["neighbourhood"].as_str().expect("text")).collect();
+    assert_eq!(names, ["prefixes", "schedules", "family"]);
+    for one in neighbourhoods {
+        assert_eq!(one["clean"], 299);
+        assert!(one["chance_below"].as_f64().is_some_and(|chance| chance < 0.01 && chance > 0.0099), "{one}");
+    }
+    let shown = stdout(&ran(&["sweep", "--confirm", text(&case)]));
+    assert!(field(&shown, "result").starts_with("you may stop"), "{shown}");
+    assert!(field(&shown, "family").starts_with("299 clean runs, so below 1 in 100"), "{shown}");
+}
+
+#[test]
+fn too_few_runs_confirm_nothing_and_say_how_many_would() {
+    let folder = folder();
+    let case = fixed(&folder);
+    let few = ["sweep", "--confirm", text(&case), "--seeds", "20", "--confidence", "99"];
+    let (found, exit) = object(&[&few[..], &["--format", "json"]].concat());
+    assert_eq!((exit, &found["clean"], &found["reached"]), (CLEAN, &json!(true), &json!(false)));
+    assert_eq!(found["runs_needed"], 459); // ln 0.01 / ln 0.99 = 458.2
+    let shown = stdout(&ran(&few));
+    assert_eq!(field(&shown, "result"), "clean, but not enough: reached with 459 runs of each (--seeds 459)");
+    let output = ran(&["sweep", "--confirm", text(&case), "--confidence", "100"]);
+    assert_eq!(code(&output), BAD_INPUT);
+    assert!(stderr(&output).contains("`100` is no percentage above 0 and below 100"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_case_of_no_sweep_has_no_family_and_no_rate() {
+    let folder = folder();
+    let (found, exit) =
+        object(&["sweep", "--confirm", text(&saved(&folder)), "--seeds", "30", "--format", "json"]);
+    assert_eq!((exit, &found["runs_needed"], &found["reached"]), (CLEAN, &Value::Null, &json!(false)));
+    assert_eq!(found["neighbourhoods"].as_array().map(Vec::len), Some(2));
 }
 
 #[test]

@@ -201,7 +201,12 @@ mod tests {
                 test: "orders::are_paid".to_owned(),
                 command: "cargo test -p shop".to_owned(),
             },
-            origin: Origin { simvisor: "0.1.0".to_owned(), seed: Some(7), strategy: "pct".to_owned() },
+            origin: Origin {
+                simvisor: "0.1.0".to_owned(),
+                seed: Some(7),
+                strategy: "pct".to_owned(),
+                found_in: None,
+            },
             shown: Shown { verdict: "panic".to_owned(), rule: None, message: None, trace_hash: None },
             choices: vec![
                 NamedChoice {

@@ -444,7 +444,7 @@ impl<'a> Session<'a> {
                 test: self.program.clone(),
                 command: self.caller.command(""),
             },
-            origin: Origin { simvisor: env!("CARGO_PKG_VERSION").to_owned(), seed, strategy },
+            origin: Origin { simvisor: env!("CARGO_PKG_VERSION").to_owned(), seed, strategy, found_in: None },
             shown: WasShown {
                 verdict: failure.kind.verdict().to_owned(),
                 rule: failure.kind.broken().map(str::to_owned),

@@ -61,6 +61,15 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     positive(text).map(Duration::from_secs)
 }
 
+/// A confidence, in percent; it comes out between 0 and 1.
+pub(crate) fn confidence(text: &str) -> Result<f64, String> {
+    let percent: Option<f64> = text.strip_suffix('%').unwrap_or(text).trim().parse().ok();
+    percent
+        .filter(|percent| *percent > 0.0 && *percent < 100.0)
+        .map(|percent| percent / 100.0)
+        .ok_or_else(|| format!("`{text}` is no percentage above 0 and below 100; give one like 95 or 99.9"))
+}
+
 /// One of the strategies by its name.
 pub(crate) fn strategy() -> impl TypedValueParser<Value = StrategyKind> {
     PossibleValuesParser::new(StrategyKind::ALL.map(StrategyKind::name))
@@ -94,6 +103,15 @@ mod tests {
                 error.contains(&format!("`{text}`")) && error.contains("42") && error.contains("0x2a"),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn a_confidence_is_a_percentage_and_never_certain() {
+        assert_eq!(confidence("95"), Ok(0.95));
+        assert_eq!(confidence("99.9%"), Ok(99.9 / 100.0));
+        for text in ["0", "100", "-1", "nan", "inf", "", "sure"] {
+            assert!(confidence(text).is_err(), "{text}");
         }
     }
 

@@ -2,8 +2,6 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,6 +16,7 @@ use super::Started;
 use super::args::{Format, jobs, number, positive};
 use super::exit::{Exit, Trouble};
 use super::file;
+use super::interrupt;
 use super::page::Page;
 use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
 use super::sweep::replay_line;
@@ -81,10 +80,7 @@ impl Explore {
                 self.limit
             )));
         }
-        let stop = Arc::new(AtomicBool::new(false));
-        let on_signal = Arc::clone(&stop);
-        ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed))
-            .map_err(|error| Trouble::Input(format!("Ctrl-C cannot be caught: {error}")))?;
+        let stop = interrupt::flag()?;
         let bar = bar(expected);
         let (began, before) = (Instant::now(), exploration.schedules + exploration.pruned);
         explore(&scenario, &options, &mut exploration, &stop, |progress| {

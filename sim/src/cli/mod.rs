@@ -3,11 +3,13 @@
 mod account;
 mod args;
 mod check;
+mod confirm;
 mod dialect;
 mod exit;
 mod explore;
 mod file;
 mod guard;
+mod interrupt;
 mod page;
 mod replay;
 mod rules;
@@ -50,6 +52,8 @@ Examples:
   simvisor run scenario.toml --save it.json   a scenario of your own, kept as a case
   simvisor replay simvisor-cases/A1-0x2a.json the same run again
   simvisor shrink simvisor-cases/A1-0x2a.json the smallest case that shows it
+  simvisor why simvisor-cases/A1-0x2a.json    the choice from which on it had to
+  simvisor sweep --confirm simvisor-cases/A1-0x2a.json   after a change: is it fixed?
   simvisor check trace.jsonl                  a trace of your own runtime";
 
 #[derive(Debug, Subcommand)]

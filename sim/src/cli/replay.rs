@@ -27,6 +27,9 @@ pub(crate) struct Replay {
     /// Take the recorded choices in order even where they no longer fit, as for a case of another version
     #[arg(long)]
     lenient: bool,
+    /// Refuse a case whose recorded choices do not fit, whatever version it is of
+    #[arg(long, conflicts_with = "lenient")]
+    strict: bool,
     #[command(flatten)]
     view: View,
 }
@@ -96,6 +99,14 @@ impl Replay {
             Ok(Judged { misfit: Some(misfit), .. }) if is_of_this_version(case) => {
                 margin.finish()?;
                 Err(Trouble::Engine(format!("{file}: the run left its tape at {misfit}; {CHANGED}")))
+            }
+            Ok(Judged { misfit: Some(misfit), .. }) if self.strict => {
+                margin.finish()?;
+                let version = &case.origin.simvisor;
+                Err(Trouble::Input(format!(
+                    "{file}: the run left its tape at {misfit}; the case is of simvisor {version}, and this one makes \
+                     other choices (without --strict its values are taken in order)"
+                )))
             }
             Ok(Judged { misfit: Some(misfit), .. }) => {
                 line(

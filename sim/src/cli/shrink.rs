@@ -2,18 +2,17 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use simvisor_sim::scenario::to_short_toml;
-use simvisor_sim::search::{ShrinkError, ShrinkOptions, Shrunk, shrink};
+use simvisor_sim::search::{ShrinkError, ShrinkOptions, ShrinkProgress, Shrunk, shrink};
 
 use super::Started;
 use super::args::{Format, positive};
 use super::exit::{Exit, Trouble};
 use super::file;
+use super::interrupt;
 use super::page::Page;
 use super::summary::{BAD, DIM, GOOD, line, sentence};
 use super::sweep::replay_line;
@@ -37,16 +36,10 @@ pub(crate) struct Shrink {
 impl Shrink {
     pub(crate) fn carry_out(&self, page: &Page, started: Started) -> Result<Exit, Trouble> {
         let case = file::case(&self.file)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let on_signal = Arc::clone(&stop);
-        ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed))
-            .map_err(|error| Trouble::Input(format!("Ctrl-C cannot be caught: {error}")))?;
+        let stop = interrupt::flag()?;
         let options = ShrinkOptions { replays_max: self.max_replays, ..ShrinkOptions::default() };
         let bar = bar();
-        let shrunk = shrink(&case, &options, &stop, |progress| {
-            bar.set_position(progress.replays);
-            bar.set_message(format!("{} parts, {} choices", progress.items, progress.choices));
-        });
+        let shrunk = shrink(&case, &options, &stop, |progress| advance(&bar, progress));
         bar.finish_and_clear();
         let shrunk = match shrunk {
             Ok(shrunk) => shrunk,
@@ -63,7 +56,7 @@ impl Shrink {
         file::save(&shrunk.case, &out)?;
         match self.format {
             Format::Text => tell(&shrunk, &out, started, page),
-            Format::Json => writeln!(page, "{}", as_json(&shrunk, &out)),
+            Format::Json => writeln!(page, "{}", as_json(&shrunk, &out, started)),
         }
         Ok(Exit::Violation)
     }
@@ -98,11 +91,12 @@ pub(super) fn tell(shrunk: &Shrunk, out: &Path, started: Started, page: &Page) {
 }
 
 /// A small case for programs.
-pub(super) fn as_json(shrunk: &Shrunk, out: &Path) -> Value {
+pub(super) fn as_json(shrunk: &Shrunk, out: &Path, started: Started) -> Value {
     json!({
         "rule": shrunk.rule,
         "message": shrunk.case.shown.message,
         "case": out.display().to_string(),
+        "replay": replay_line(out, started),
         "tasks": shrunk.case.scenario.tasks.len(),
         "operations": shrunk.operations,
         "choices": shrunk.choices,
@@ -116,8 +110,16 @@ fn plural(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
+/// Tells how far it is.
+pub(super) fn advance(bar: &ProgressBar, ShrinkProgress { replays, items, choices }: ShrinkProgress) {
+    if !bar.is_hidden() {
+        bar.set_position(replays);
+        bar.set_message(format!("{items} parts, {choices} choices"));
+    }
+}
+
 /// Progress, for somebody who watches.
-fn bar() -> ProgressBar {
+pub(super) fn bar() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

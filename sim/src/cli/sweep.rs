@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,14 +11,16 @@ use simvisor_sim::oracle::RULES;
 use simvisor_sim::report::nanos_text;
 use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::{
-    CANARY, HANG, NONDETERMINISM, SeedFailure, ShrinkOptions, Shrunk, SweepOptions, SweepReport, UNNOTICED,
-    Verdict, has_canary, shrink, sweep,
+    CANARY, ConfirmOptions, HANG, NONDETERMINISM, SeedFailure, ShrinkOptions, Shrunk, SweepOptions,
+    SweepReport, UNNOTICED, Verdict, has_canary, shrink, sweep,
 };
 
 use super::Started;
-use super::args::{Format, jobs, number, positive, seconds, strategy};
+use super::args::{Format, confidence, jobs, number, positive, seconds, strategy};
+use super::confirm;
 use super::exit::{Exit, Trouble};
 use super::file;
+use super::interrupt;
 use super::page::Page;
 use super::shrink::{self, beside};
 use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
@@ -28,12 +29,15 @@ use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
 /// rule gets more.
 const WITNESSES_WANTED: u64 = 100;
 
+/// Runs for each case that a sweep shrinks by itself; `simvisor shrink` goes on for longer.
+const REPLAYS_MAX: u64 = 4_000;
+
 /// Arguments of `simvisor sweep`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Sweep {
-    /// How many seeds
-    #[arg(long, value_name = "N", value_parser = positive, default_value = "10000")]
-    seeds: u64,
+    /// How many seeds [default: 10000; with --confirm as many as it takes]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    seeds: Option<u64>,
     /// The first seed, like 42 or 0x2a
     #[arg(long, value_name = "SEED", value_parser = number, default_value = "0")]
     first_seed: u64,
@@ -65,10 +69,33 @@ pub(crate) struct Sweep {
     /// replay line and the exit code
     #[arg(long)]
     canary: bool,
+    /// Is the bug of this case gone? Run it again, then its neighbourhood (its choices up to some place and others from
+    /// there on, its scenario under other schedules, other scenarios of its family) until a bug as likely as this one
+    /// was would have shown
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["canary", "first_seed", "require_witnesses"])]
+    confirm: Option<PathBuf>,
+    /// With --confirm: the bug was found in one of so many runs [default: as the case says]
+    #[arg(long, value_name = "N", value_parser = positive, requires = "confirm")]
+    found_in: Option<u64>,
+    /// With --confirm: how sure to be, in percent
+    #[arg(long, value_name = "PERCENT", value_parser = confidence, default_value = "95")]
+    confidence: f64,
 }
 
 impl Sweep {
     pub(crate) fn carry_out(&self, page: &Page, started: Started) -> Result<Exit, Trouble> {
+        if let Some(case) = &self.confirm {
+            let default = ConfirmOptions::default();
+            let options = ConfirmOptions {
+                jobs: self.jobs.unwrap_or(default.jobs),
+                strategy: self.strategy,
+                found_in: self.found_in,
+                runs: self.seeds,
+                confidence: self.confidence,
+                ..default
+            };
+            return confirm::carry_out(case, &options, &self.out, self.format, page, started);
+        }
         let options = self.options()?;
         let bar = self.bar();
         let result = sweep(&options, |progress| {
@@ -84,7 +111,7 @@ impl Sweep {
         let shrunk = self.shrink(&report)?;
         match self.format {
             Format::Text => self.tell(&report, &untested, &shrunk, started, page),
-            Format::Json => writeln!(page, "{}", self.json(&report, &untested, &shrunk)),
+            Format::Json => writeln!(page, "{}", self.json(&report, &untested, &shrunk, started)),
         }
         Ok(if report.failures.iter().any(SeedFailure::is_engine_fault) {
             Exit::EngineFault
@@ -95,9 +122,14 @@ impl Sweep {
         })
     }
 
+    /// How many seeds.
+    fn seeds(&self) -> u64 {
+        self.seeds.unwrap_or(SweepOptions::default().seeds)
+    }
+
     fn options(&self) -> Result<SweepOptions, Trouble> {
         let default = SweepOptions::default();
-        if self.canary && !(0..self.seeds).any(|number| has_canary(self.first_seed.wrapping_add(number))) {
+        if self.canary && !(0..self.seeds()).any(|number| has_canary(self.first_seed.wrapping_add(number))) {
             let text = "none of these seeds has a canary, for about 1 in 100 has: ask for more --seeds";
             return Err(Trouble::Input(text.to_owned()));
         }
@@ -107,7 +139,7 @@ impl Sweep {
         }
         Ok(SweepOptions {
             first_seed: self.first_seed,
-            seeds: self.seeds,
+            seeds: self.seeds(),
             jobs: self.jobs.unwrap_or(default.jobs),
             strategy: self.strategy,
             out: self.out.clone(),
@@ -118,19 +150,24 @@ impl Sweep {
         })
     }
 
-    /// The smallest case for the first seed that broke each rule.
+    /// The smallest case for the first seed that broke each rule. Ctrl-C keeps what there is by then.
     fn shrink(&self, report: &SweepReport) -> Result<Vec<(Shrunk, PathBuf)>, Trouble> {
         let mut rules = BTreeSet::from([HANG, NONDETERMINISM, CANARY, UNNOTICED]);
+        let firsts: Vec<_> =
+            report.failures.iter().filter(|failure| !self.no_shrink && rules.insert(&failure.rule)).collect();
         let mut all = Vec::new();
-        for SeedFailure { rule, case: path, .. } in &report.failures {
-            if self.no_shrink || !rules.insert(rule) {
-                continue;
-            }
+        if firsts.is_empty() {
+            return Ok(all);
+        }
+        let stop = interrupt::flag()?;
+        let options = ShrinkOptions { replays_max: REPLAYS_MAX, ..ShrinkOptions::default() };
+        for SeedFailure { case: path, .. } in firsts {
             let case = file::case(path)?;
+            let bar = shrink::bar();
+            let shrunk = shrink(&case, &options, &stop, |progress| shrink::advance(&bar, progress));
+            bar.finish_and_clear();
             // What does not show it again is told by the finding itself.
-            let Ok(shrunk) = shrink(&case, &ShrinkOptions::default(), &AtomicBool::new(false), |_| ()) else {
-                continue;
-            };
+            let Ok(shrunk) = shrunk else { continue };
             let out = beside(path);
             file::save(&shrunk.case, &out)?;
             all.push((shrunk, out));
@@ -151,7 +188,7 @@ impl Sweep {
         let style =
             ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} seeds, {eta} left {msg:.red}")
                 .expect("the template is well formed");
-        ProgressBar::with_draw_target(Some(self.seeds), ProgressDrawTarget::stderr()).with_style(style)
+        ProgressBar::with_draw_target(Some(self.seeds()), ProgressDrawTarget::stderr()).with_style(style)
     }
 
     fn tell(
@@ -163,7 +200,7 @@ impl Sweep {
         page: &Page,
     ) {
         let rate = per_second(report);
-        let of = if report.seeds == self.seeds { String::new() } else { format!(" of {}", self.seeds) };
+        let of = if report.seeds == self.seeds() { String::new() } else { format!(" of {}", self.seeds()) };
         line(
             page,
             "seeds",
@@ -205,7 +242,13 @@ impl Sweep {
         }
     }
 
-    fn json(&self, report: &SweepReport, untested: &[&str], shrunk: &[(Shrunk, PathBuf)]) -> Value {
+    fn json(
+        &self,
+        report: &SweepReport,
+        untested: &[&str],
+        shrunk: &[(Shrunk, PathBuf)],
+        started: Started,
+    ) -> Value {
         let verdicts = Verdict::ALL.iter().zip(report.verdicts);
         let verdicts: Map<_, _> =
             verdicts.map(|(verdict, count)| (verdict.name().to_owned(), json!(count))).collect();
@@ -231,7 +274,7 @@ impl Sweep {
         json!({
             "first_seed": self.first_seed,
             "seeds": report.seeds,
-            "seeds_asked_for": self.seeds,
+            "seeds_asked_for": self.seeds(),
             "strategy": self.strategy.name(),
             "seconds": report.elapsed.as_secs_f64(),
             "seeds_per_second": per_second(report),
@@ -245,7 +288,7 @@ impl Sweep {
             "witnesses_wanted": self.witnesses_wanted(),
             "rules_short_of_witnesses": untested,
             "violations": violations,
-            "shrunk": shrunk.iter().map(|(small, path)| shrink::as_json(small, path)).collect::<Vec<_>>(),
+            "shrunk": shrunk.iter().map(|(small, path)| shrink::as_json(small, path, started)).collect::<Vec<_>>(),
             "stopped_early": report.stopped_early,
         })
     }

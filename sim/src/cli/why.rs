@@ -2,8 +2,6 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -12,6 +10,7 @@ use simvisor_sim::search::{Chance, ShrinkError, Why as Found, WhyOptions, why};
 use super::args::{Format, positive};
 use super::exit::{Exit, Trouble};
 use super::file;
+use super::interrupt;
 use super::page::Page;
 use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
 
@@ -31,10 +30,7 @@ pub(crate) struct Why {
 impl Why {
     pub(crate) fn carry_out(&self, page: &Page) -> Result<Exit, Trouble> {
         let case = file::case(&self.file)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let on_signal = Arc::clone(&stop);
-        ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed))
-            .map_err(|error| Trouble::Input(format!("Ctrl-C cannot be caught: {error}")))?;
+        let stop = interrupt::flag()?;
         let runs = u32::try_from(self.runs)
             .map_err(|_| Trouble::Input(format!("--runs {} is more than {}", self.runs, u32::MAX)))?;
         let bar = bar();

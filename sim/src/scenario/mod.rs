@@ -13,7 +13,7 @@ pub(crate) use drive::event_note;
 pub use drive::{Play, drive};
 pub use generate::generate;
 pub use host::Host;
-pub(crate) use short::{keys, remove, short};
+pub(crate) use short::short;
 pub use span::Span;
 pub(crate) use toml_file::nearest;
 pub use toml_file::{ScenarioError, from_toml, to_short_toml, to_toml};

@@ -30,7 +30,7 @@ fn is_as(value: &Value, whole: &str) -> bool {
 }
 
 /// The paths of all entries of objects.
-pub(crate) fn keys(value: &Value, path: &mut String, paths: &mut Vec<String>) {
+fn keys(value: &Value, path: &mut String, paths: &mut Vec<String>) {
     let length = path.len();
     let mut inside = |path: &mut String, name: &str, value: &Value, is_key: bool| {
         path.push('/');
@@ -57,7 +57,7 @@ pub(crate) fn keys(value: &Value, path: &mut String, paths: &mut Vec<String>) {
 }
 
 /// Takes an entry out of an object.
-pub(crate) fn remove(value: &mut Value, path: &str) {
+fn remove(value: &mut Value, path: &str) {
     let Some((parent, key)) = path.rsplit_once('/') else { return };
     if let Some(Value::Object(entries)) = value.pointer_mut(parent) {
         entries.remove(key);

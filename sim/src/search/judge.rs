@@ -106,6 +106,7 @@ impl CaseRun {
                 simvisor: env!("CARGO_PKG_VERSION").to_owned(),
                 seed,
                 strategy: strategy.to_owned(),
+                found_in: None,
             },
             shown: Shown {
                 verdict: self.judged.verdict.name().to_owned(),
@@ -233,6 +234,13 @@ impl Runner {
     #[must_use]
     pub fn with_invariant(self, invariant: Rc<RefCell<dyn Invariant>>) -> Self {
         Self { invariant: Some(invariant), ..self }
+    }
+
+    /// A runner to which a case shows what it showed before: a planted violation is planted again.
+    #[must_use]
+    pub fn for_case(case: &Case, limits: Limits) -> Self {
+        let runner = Self::new(limits);
+        if case.shown.rule.as_deref() == Some(super::CANARY) { runner.with_canary() } else { runner }
     }
 
     /// Plants a violation in every run, see [`super::has_canary`].

@@ -1,6 +1,7 @@
 //! Search: many seeds, or every schedule of a small world, and what became of each.
 
 mod canary;
+mod confirm;
 pub(crate) mod deviations;
 mod explore;
 mod judge;
@@ -12,6 +13,9 @@ mod told;
 mod why;
 
 pub use canary::{CANARY, UNNOTICED, has_canary};
+pub use confirm::{
+    ConfirmOptions, Confirmation, Neighbourhood, Surveyed, chance_below, confirm, runs_needed,
+};
 pub use explore::{
     Bounds, Exploration, ExploreOptions, ExploreProgress, Reduction, StateError, estimate, explore,
 };
@@ -25,4 +29,4 @@ pub use sweep::{
     sweep,
 };
 pub use told::{ToldChoice, told_choices};
-pub use why::{Chance, Why, WhyOptions, why};
+pub use why::{Chance, Why, WhyOptions, why, why_with};

@@ -482,7 +482,8 @@ fn hang(options: &SweepOptions, seed: u64) -> Failure {
 }
 
 fn write_case(options: &SweepOptions, failure: Failure) -> Result<SeedFailure, SweepError> {
-    let Failure { seed, rule, message, at_ns, case } = failure;
+    let Failure { seed, rule, message, at_ns, mut case } = failure;
+    case.origin.found_in = Some(seed.wrapping_sub(options.first_seed).saturating_add(1));
     let path = options.out.join(format!("{rule}-{seed:#x}.json"));
     let write = |path: &Path| {
         std::fs::create_dir_all(&options.out)?;

@@ -72,10 +72,26 @@ pub fn why(
     case: &Case,
     options: &WhyOptions,
     stop: &AtomicBool,
+    watch: impl FnMut(usize, usize),
+) -> Result<Why, ShrinkError> {
+    why_with(case, options, &|limits| Runner::for_case(case, limits), stop, watch)
+}
+
+/// As [`why`], for runners that hold runs against rules of one's own. `runner` is called at the beginning, and again
+/// after a run that panicked.
+///
+/// # Errors
+/// As [`super::shrink`].
+pub fn why_with(
+    case: &Case,
+    options: &WhyOptions,
+    runner: &dyn Fn(Limits) -> Runner,
+    stop: &AtomicBool,
     mut watch: impl FnMut(usize, usize),
 ) -> Result<Why, ShrinkError> {
     let mut asker = Asker {
-        runner: Runner::new(options.limits),
+        make: runner,
+        runner: runner(options.limits),
         pilot: Arc::new(Mutex::new(Pilot::new())),
         limits: options.limits,
         runs: options.runs.max(1),
@@ -124,14 +140,15 @@ fn turning(chances: &[Chance]) -> Option<usize> {
     (rise(&place) > 0).then_some(place)
 }
 
-struct Asker {
+struct Asker<'a> {
+    make: &'a dyn Fn(Limits) -> Runner,
     runner: Runner,
     pilot: Arc<Mutex<Pilot>>,
     limits: Limits,
     runs: u32,
 }
 
-impl Asker {
+impl Asker<'_> {
     fn pilot(&self) -> std::sync::MutexGuard<'_, Pilot> {
         self.pilot.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -142,7 +159,7 @@ impl Asker {
             Ok(judged) => (judged.findings.first().map(|finding| finding.rule.to_owned()), judged.tape),
             Err(_) => {
                 let rule = self.runner.first_violation().map_or(PANIC, |finding| finding.rule).to_owned();
-                let runner = std::mem::replace(&mut self.runner, Runner::new(self.limits));
+                let runner = std::mem::replace(&mut self.runner, (self.make)(self.limits));
                 (Some(rule), runner.cut_off())
             }
         }

@@ -1,136 +1,21 @@
-//! What can be made simpler in a scenario.
-//!
-//! A scenario is edited as the JSON of its case file with everything left out that is a default, so that every field
-//! is reached without being named here. An edit that makes no valid scenario is skipped without a run.
+//! What can be made simpler in a scenario: one edit each, the largest first within a kind.
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use super::super::deviations::{Deviation, To, Who};
-use crate::scenario::{Action, Scenario, Span, keys, remove, short as shortest};
+use super::cost::{is_by_key, kind, name_of_task};
+use super::dials;
+use crate::scenario::{
+    Action, Admission, Backoff, Ending, Jitter, Mode, Operation, Restart, Scenario, Span, Step, TaskDecl,
+};
 use crate::world::LaneKind;
-
-pub(super) fn text(value: &Value) -> String {
-    value.to_string()
-}
-
-/// The scenario, if it makes sense.
-pub(super) fn parse(value: &Value) -> Option<Scenario> {
-    let scenario: Scenario = serde_json::from_value(value.clone()).ok()?;
-    scenario.check().ok()?;
-    Some(scenario)
-}
-
-/// How simple a case is; less is simpler.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Cost {
-    /// Tasks, subscribers, receivers and operations.
-    items: usize,
-    /// Steps of scripts, settings that are no defaults and choices that are not zero, as many as a reader has to take
-    /// in; a choice is harder to read than a setting.
-    details: usize,
-    deviations: usize,
-    /// How large and how odd values are.
-    weight: u128,
-    /// Shortest first, then in order of the alphabet.
-    length: usize,
-    text: String,
-    values: u64,
-}
-
-impl Cost {
-    pub(super) fn new(short: &Value, deviations: &[Deviation]) -> Self {
-        let count = |key: &str| short.get(key).and_then(Value::as_array).map_or(0, Vec::len);
-        let mut leaves = (0, 0);
-        weigh("", short, &mut leaves);
-        let text = text(short);
-        let steps: usize = array(short, "task").iter().map(|task| array(task, "script").len()).sum();
-        Self {
-            items: ITEMS.iter().map(|key| count(key)).sum(),
-            details: 2 * steps + leaves.0 + 2 * deviations.len(),
-            deviations: deviations.len(),
-            weight: leaves.1,
-            length: text.len(),
-            text,
-            values: deviations.iter().map(Deviation::size).sum(),
-        }
-    }
-
-    pub(super) fn items(&self) -> usize {
-        self.items
-    }
-}
-
-const ITEMS: [&str; 4] = ["task", "operation", "subscriber", "receiver"];
-
-/// Values of a field, the simplest first.
-const RANKS: [(&str, &[&str]); 6] = [
-    ("then", &["ok", "fail", "canceled", "fatal", "panic", "never"]),
-    ("restart", &["never"]),
-    ("jitter", &["none", "full", "equal", "decorrelated"]),
-    ("disorder", &["none", "late", "late-and-twice"]),
-    ("how", &["queue", "replace", "drop-if-running"]),
-    ("on_cancel", &["ignore"]),
-];
-
-fn span(text: &str) -> Option<Span> {
-    serde_json::from_value(Value::String(text.to_owned())).ok()
-}
-
-fn span_value(ns: u64) -> Value {
-    Value::String(Span(ns).to_string())
-}
-
-fn weight_of_span(ns: u64) -> u128 {
-    const MS: u64 = 1_000_000;
-    let odd = if ns.is_multiple_of(MS) { 0 } else { 1_000 };
-    u128::from(ns.div_ceil(MS)) + odd
-}
-
-fn weigh(key: &str, value: &Value, (leaves, weight): &mut (usize, u128)) {
-    match value {
-        Value::Object(entries) => {
-            for (key, value) in entries {
-                let mut inside = (0, 0);
-                weigh(key, value, &mut inside);
-                *leaves += inside.0;
-                *weight += inside.1;
-            }
-        }
-        Value::Array(entries) => {
-            for value in entries {
-                let mut inside = (0, 0);
-                weigh(key, value, &mut inside);
-                *leaves += inside.0;
-                *weight += inside.1;
-            }
-        }
-        Value::Number(number) => {
-            *leaves += 1;
-            let number = number.as_f64().unwrap_or(f64::MAX).abs();
-            *weight += if number.fract() == 0.0 { number as u128 } else { number as u128 + 1_000 };
-        }
-        Value::String(text) => {
-            *leaves += 1;
-            let rank = RANKS.iter().find(|(known, _)| *known == key);
-            let rank = rank.and_then(|(_, values)| values.iter().position(|value| value == text));
-            *weight += match (rank, span(text)) {
-                (Some(rank), _) => rank as u128,
-                (None, Some(span)) => weight_of_span(span.ns()),
-                (None, None) => 1,
-            };
-        }
-        Value::Bool(_) | Value::Null => *leaves += 1,
-    }
-}
 
 /// A simpler scenario, and how the futures of the old one are called in it.
 #[derive(Debug)]
 pub(super) struct Edit {
-    pub(super) short: Value,
+    pub(super) scenario: Scenario,
     pub(super) renaming: Renaming,
-    /// It takes something away that has a future of its own.
+    /// It takes something away that has a future of its own, so that the rest runs in another order.
     pub(super) is_large: bool,
 }
 
@@ -171,208 +56,381 @@ impl Renaming {
     }
 }
 
-fn plain(short: Value) -> Edit {
-    Edit { short, renaming: Renaming::default(), is_large: false }
+fn plain(scenario: Scenario) -> Edit {
+    Edit { scenario, renaming: Renaming::default(), is_large: false }
 }
 
-fn array<'a>(short: &'a Value, key: &str) -> &'a [Value] {
-    short.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn array_mut<'a>(short: &'a mut Value, key: &str) -> Option<&'a mut Vec<Value>> {
-    short.get_mut(key).and_then(Value::as_array_mut)
+fn large(scenario: Scenario) -> Edit {
+    Edit { scenario, renaming: Renaming::default(), is_large: true }
 }
 
 /// Takes away every operation that `keep` does not want, by its number from 0.
-fn without_operations(short: &Value, keep: impl Fn(usize, &Value) -> bool) -> Edit {
-    let mut other = short.clone();
-    let mut operations = Vec::new();
+fn without_operations(scenario: &Scenario, keep: impl Fn(usize, &Operation) -> bool) -> Edit {
     let mut left = 0;
-    for (index, operation) in array(short, "operation").iter().enumerate() {
+    let number = |(index, operation)| {
         let stays = keep(index, operation);
-        operations.push(stays.then_some(left));
         left += usize::from(stays);
-    }
-    if let Some(array) = array_mut(&mut other, "operation") {
-        let mut stays = operations.iter().map(Option::is_some);
-        array.retain(|_| stays.next().unwrap_or(true));
-    }
-    drop_if_empty(&mut other, "operation");
-    let renaming = Renaming { operations: Some(operations), ..Renaming::default() };
-    Edit { short: other, renaming, is_large: true }
+        stays.then_some(left.wrapping_sub(1))
+    };
+    let numbers: Vec<_> = scenario.operations.iter().enumerate().map(number).collect();
+    let mut other = scenario.clone();
+    let mut stays = numbers.iter().map(Option::is_some);
+    other.operations.retain(|_| stays.next().unwrap_or(true));
+    let renaming = Renaming { operations: Some(numbers), ..Renaming::default() };
+    Edit { scenario: other, renaming, is_large: true }
 }
 
-fn drop_if_empty(short: &mut Value, key: &str) {
-    if array(short, key).is_empty()
-        && let Value::Object(entries) = short
-    {
-        entries.remove(key);
-    }
+/// The kinds of items that can be taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Items {
+    Operations,
+    Tasks,
+    Subscribers,
+    Receivers,
 }
 
-/// The task that an operation is about, by key or name.
-fn object_of(operation: &Value) -> Option<&str> {
-    let action = operation.get("do")?.as_object()?.values().next()?;
-    match action {
-        Value::String(name) => Some(name),
-        other => other.get("task").and_then(Value::as_str),
+impl Items {
+    pub(super) const ALL: [Self; 4] = [Self::Operations, Self::Tasks, Self::Subscribers, Self::Receivers];
+
+    pub(super) fn count(self, scenario: &Scenario) -> usize {
+        match self {
+            Self::Operations => scenario.operations.len(),
+            Self::Tasks => scenario.tasks.len(),
+            Self::Subscribers => scenario.subscribers.len(),
+            Self::Receivers => scenario.receivers.len(),
+        }
     }
 }
 
 /// Takes away runs of `size` items of one kind.
-pub(super) fn drop_items(short: &Value, key: &str, size: usize) -> Vec<Edit> {
-    let items = array(short, key);
-    let starts = (0..items.len()).step_by(size.max(1));
-    starts
-        .map(|start| {
-            let gone = start..(start + size).min(items.len());
-            if key == "operation" {
-                return without_operations(short, |index, _| !gone.contains(&index));
-            }
-            let mut edit = if key == "task" {
-                let called = |task: &Value| {
-                    let called = task.get("key").or_else(|| task.get("name"));
-                    called.and_then(Value::as_str).map(str::to_owned)
-                };
-                let names: Vec<_> = items[gone.clone()].iter().filter_map(called).collect();
-                without_operations(short, |_, operation| {
-                    object_of(operation).is_none_or(|name| !names.iter().any(|gone| gone == name))
-                })
-            } else {
-                Edit { short: short.clone(), renaming: Renaming::default(), is_large: true }
-            };
-            if let Some(items) = array_mut(&mut edit.short, key) {
-                items.drain(gone);
-            }
-            drop_if_empty(&mut edit.short, key);
-            edit
-        })
-        .collect()
+pub(super) fn drop_items(scenario: &Scenario, items: Items, size: usize) -> impl Iterator<Item = Edit> + '_ {
+    let count = items.count(scenario);
+    (0..count)
+        .step_by(size.max(1))
+        .map(move |start| drop_range(scenario, items, start..(start + size).min(count)))
 }
 
-/// Takes away one step of a script each.
-pub(super) fn drop_steps(short: &Value) -> Vec<Edit> {
-    let mut edits = Vec::new();
-    for (task, decl) in array(short, "task").iter().enumerate() {
-        for step in 0..array(decl, "script").len() {
-            let mut other = short.clone();
-            let decl = &mut array_mut(&mut other, "task").expect("it has tasks")[task];
-            array_mut(decl, "script").expect("it has steps").remove(step);
-            drop_if_empty(decl, "script");
+fn drop_range(scenario: &Scenario, items: Items, gone: std::ops::Range<usize>) -> Edit {
+    match items {
+        Items::Operations => without_operations(scenario, |index, _| !gone.contains(&index)),
+        Items::Tasks => {
+            let left = |task: &TaskDecl, same: fn(&TaskDecl) -> &str| {
+                let tasks = scenario.tasks.iter().enumerate();
+                tasks.filter(|(index, _)| !gone.contains(index)).any(|(_, other)| same(other) == same(task))
+            };
+            let dropped = &scenario.tasks[gone.clone()];
+            let mut edit = without_operations(scenario, |_, operation| {
+                let (_, Some(called)) = kind(&operation.action) else { return true };
+                if is_by_key(&operation.action) {
+                    dropped.iter().all(|task| task.key() != called)
+                } else {
+                    dropped.iter().all(|task| task.name != called || left(task, |task| &task.name))
+                }
+            });
+            edit.scenario.tasks.drain(gone);
+            edit
+        }
+        Items::Subscribers => {
+            let mut other = scenario.clone();
+            other.subscribers.drain(gone);
+            large(other)
+        }
+        Items::Receivers => {
+            let mut other = scenario.clone();
+            other.receivers.drain(gone);
+            large(other)
+        }
+    }
+}
+
+/// Takes away two items that are not neighbours or not of one kind: what comes in pairs goes in pairs.
+pub(super) fn drop_pairs(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
+    let count = scenario.operations.len();
+    let operations = (0..count).flat_map(move |one| (one + 1..count).map(move |other| (one, other)));
+    let pairs = operations
+        .map(|(one, other)| without_operations(scenario, |index, _| index != one && index != other));
+    let mixed = (0..count).flat_map(move |operation| {
+        [Items::Subscribers, Items::Receivers].into_iter().flat_map(move |items| {
+            (0..items.count(scenario)).map(move |item| {
+                let without = without_operations(scenario, |index, _| index != operation);
+                let Edit { scenario, .. } = drop_range(&without.scenario, items, item..item + 1);
+                Edit { scenario, ..without }
+            })
+        })
+    });
+    pairs.chain(mixed)
+}
+
+/// One version of a task stands for another, one task for another.
+pub(super) fn merge_tasks(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
+    let count = scenario.tasks.len();
+    let pairs = (0..count).flat_map(move |gone| (0..count).map(move |stays| (gone, stays)));
+    pairs.filter(|(gone, stays)| gone != stays).map(|(gone, stays)| {
+        let mut other = scenario.clone();
+        let (old, new) = (&scenario.tasks[gone], &scenario.tasks[stays]);
+        for operation in &mut other.operations {
+            let by_key = is_by_key(&operation.action);
+            if let Some(task) = operand(&mut operation.action) {
+                if by_key && task == old.key() {
+                    new.key().clone_into(task);
+                } else if !by_key && *task == old.name {
+                    task.clone_from(&new.name);
+                }
+            }
+        }
+        other.tasks[stays].start |= old.start;
+        other.tasks.remove(gone);
+        large(other)
+    })
+}
+
+fn operand(action: &mut Action) -> Option<&mut String> {
+    match action {
+        Action::Add(task)
+        | Action::Remove(task)
+        | Action::Cancel { task, .. }
+        | Action::IsAlive(task)
+        | Action::Submit { task, .. } => Some(task),
+        Action::List | Action::Snapshot | Action::WaitReady | Action::Shutdown | Action::SetWall { .. } => {
+            None
+        }
+    }
+}
+
+/// No controller and no additions: what is brought in first is there from the start, what replaces it takes it away.
+pub(super) fn start_all(scenario: &Scenario) -> Edit {
+    let mut other = scenario.clone();
+    (other.mode, other.config.controller) = (Mode::Run, None);
+    let mut started = Vec::new();
+    let mut begins = |task: &mut TaskDecl| {
+        let is_first = !started.contains(&task.name) && !task.start;
+        started.push(task.name.clone());
+        task.start |= is_first;
+        is_first
+    };
+    let mut stays = Vec::new();
+    for operation in &mut other.operations {
+        let decl = match &operation.action {
+            Action::Add(key) | Action::Submit { task: key, .. } => {
+                other.tasks.iter_mut().find(|task| task.key() == key)
+            }
+            _ => None,
+        };
+        let Some(decl) = decl else {
+            stays.push(true);
+            continue;
+        };
+        stays.push(!begins(decl));
+        if matches!(operation.action, Action::Submit { how: Admission::Replace, .. }) {
+            operation.action = Action::Remove(decl.name.clone());
+        } else {
+            operation.action = Action::Add(decl.key().to_owned());
+        }
+    }
+    let Edit { renaming, .. } = without_operations(scenario, |index, _| stays[index]);
+    let mut left = stays.iter();
+    other.operations.retain(|_| *left.next().unwrap_or(&true));
+    Edit { scenario: other, renaming, is_large: true }
+}
+
+/// Brings a task in by plainer means, and asks plainer things.
+pub(super) fn plainer_operations(scenario: &Scenario) -> Vec<Edit> {
+    let mut edits = vec![start_all(scenario)];
+    if scenario.mode == Mode::Serve {
+        let mut run = scenario.clone();
+        run.mode = Mode::Run;
+        edits.push(plain(run));
+    }
+    if scenario.config.controller.is_some() {
+        let mut other = scenario.clone();
+        other.config.controller = None;
+        for operation in &mut other.operations {
+            if let Action::Submit { task, .. } = &operation.action {
+                operation.action = Action::Add(task.clone());
+            }
+        }
+        edits.push(large(other));
+    }
+    for (index, operation) in scenario.operations.iter().enumerate() {
+        let (rank, task) = kind(&operation.action);
+        let task = task.and_then(|called| {
+            scenario.tasks.iter().position(|task| {
+                if is_by_key(&operation.action) { task.key() == called } else { task.name == called }
+            })
+        });
+        // A task that is added could have been there from the start.
+        if let (true, Some(task)) = (is_by_key(&operation.action), task) {
+            let mut started = without_operations(scenario, |other, _| other != index);
+            started.scenario.mode = Mode::Run;
+            started.scenario.tasks[task].start = true;
+            edits.push(started);
+        }
+        let mut asks = |action: Action| {
+            if kind(&action).0 < rank {
+                let mut other = scenario.clone();
+                other.operations[index].action = action;
+                edits.push(large(other));
+            }
+        };
+        asks(Action::Shutdown);
+        let about = task.map_or(0..scenario.tasks.len(), |task| task..task + 1);
+        for decl in &scenario.tasks[about] {
+            asks(Action::Remove(decl.name.clone()));
+            asks(Action::Add(decl.key().to_owned()));
+            asks(Action::Cancel { task: decl.name.clone(), wait: None });
+        }
+    }
+    // Versions of a task are asked for by the first one.
+    for (index, operation) in scenario.operations.iter().enumerate() {
+        for task in &scenario.tasks {
+            let mut action = operation.action.clone();
+            let by_key = is_by_key(&action);
+            let Some(called) = operand(&mut action) else { break };
+            let new = if by_key { task.key() } else { &task.name };
+            if called == new {
+                break; // those in front were tried
+            }
+            new.clone_into(called);
+            let mut other = scenario.clone();
+            other.operations[index].action = action;
             edits.push(plain(other));
         }
     }
     edits
 }
 
-/// Takes away one setting each, the largest first.
-pub(super) fn drop_settings(short: &Value) -> Vec<Edit> {
-    let mut paths = Vec::new();
-    keys(short, &mut String::new(), &mut paths);
-    paths.sort_by_key(|path| path.matches('/').count());
-    let edit = |path: String| {
-        let mut other = short.clone();
-        remove(&mut other, &path);
-        plain(other)
-    };
-    paths.into_iter().filter(|path| !ITEMS.contains(&&path[1..])).map(edit).collect()
-}
-
-/// All values that are spans, with their paths.
-fn spans(value: &Value, path: &mut String, found: &mut Vec<(String, u64)>) {
-    let length = path.len();
-    match value {
-        Value::Object(entries) => {
-            for (key, value) in
-                entries.iter().filter(|(key, _)| !["name", "story", "key"].contains(&key.as_str()))
-            {
-                path.push('/');
-                path.push_str(key);
-                spans(value, path, found);
-                path.truncate(length);
+/// Tasks end by themselves and no operation has to see to it, or calm ends them and no script has to.
+pub(super) fn other_ends(scenario: &Scenario) -> Vec<Edit> {
+    let mut ends = Vec::new();
+    let mut well = scenario.clone();
+    for task in &mut well.tasks {
+        task.script.push(Step::default());
+    }
+    ends.push(well);
+    for calm_ms in 1..=3 {
+        let mut calm = scenario.clone();
+        calm.calm_at = Some(Span::from_millis(calm_ms));
+        ends.push(calm.clone());
+        for task in &mut calm.tasks {
+            task.script.truncate(1);
+            if task.restart == Restart::Never {
+                task.restart = Restart::OnFailure;
             }
         }
-        Value::Array(entries) => {
-            for (index, value) in entries.iter().enumerate() {
-                path.push('/');
-                path.push_str(&index.to_string());
-                spans(value, path, found);
-                path.truncate(length);
-            }
-        }
-        Value::String(text) => found.extend(span(text).map(|span| (path.clone(), span.ns()))),
-        _ => {}
+        ends.push(calm);
     }
+    let gone = (0..scenario.operations.len()).map(Some).chain([None]);
+    let edits = gone.flat_map(|gone| {
+        ends.iter().map(move |end| Edit {
+            is_large: false,
+            ..without_operations(end, |index, _| Some(index) != gone)
+        })
+    });
+    edits.collect()
 }
 
-fn with_spans(short: &Value, changes: &[(&str, u64)]) -> Edit {
-    let mut other = short.clone();
-    for (path, ns) in changes {
-        if let Some(value) = other.pointer_mut(path) {
-            *value = span_value(*ns);
+/// Makes scripts shorter: one step stands for all, or one goes.
+pub(super) fn shorter_scripts(scenario: &Scenario) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for (index, task) in scenario.tasks.iter().enumerate() {
+        if task.script.len() < 2 {
+            continue;
+        }
+        let mut scripts: Vec<Vec<Step>> = task.script.iter().map(|step| vec![*step]).collect();
+        scripts.extend((0..task.script.len()).map(|gone| {
+            let mut script = task.script.clone();
+            script.remove(gone);
+            script
+        }));
+        for script in scripts {
+            let mut other = scenario.clone();
+            other.tasks[index].script = script;
+            edits.push(plain(other));
         }
     }
+    edits
+}
+
+/// Settings go back to their defaults, one by one.
+pub(super) fn zero_dials(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
+    let ranks = dials::ranks(scenario);
+    let set = ranks.into_iter().enumerate().filter(|(_, rank)| *rank > 0);
+    set.map(|(place, _)| plain(dials::turned(scenario, &[(place, 0)])))
+}
+
+/// Settings become simpler, one by one.
+pub(super) fn lower_dials(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
+    let ranks = dials::ranks(scenario);
+    let set = ranks.into_iter().enumerate().filter(|(_, rank)| *rank > 1);
+    set.flat_map(move |(place, rank)| {
+        dials::lower(rank).into_iter().map(move |lower| plain(dials::turned(scenario, &[(place, lower)])))
+    })
+}
+
+/// The lengths of all spans that are no defaults.
+fn lengths(scenario: &Scenario) -> Vec<u64> {
+    let mut lengths = Vec::new();
+    dials::spans(&mut scenario.clone(), &mut |span| lengths.push(span.ns()));
+    lengths
+}
+
+fn with_spans(scenario: &Scenario, change: &dyn Fn(usize, u64) -> u64) -> Edit {
+    let mut other = scenario.clone();
+    let mut place = 0;
+    dials::spans(&mut other, &mut |span| {
+        *span = Span(change(place, span.ns()));
+        place += 1;
+    });
     plain(other)
 }
 
-/// Simpler spans than this, the simplest first.
-fn simpler_spans(ns: u64) -> impl Iterator<Item = u64> {
-    const MS: u64 = 1_000_000;
-    let ms = ns / MS;
-    let steps = [0, 1, 2, 3, 5, 10].into_iter().filter(move |&step| step < ms || step == 0);
-    let lower = [ms / 2, ms.saturating_sub(1), ms, ms + 1].into_iter().filter(|&ms| ms > 0);
-    steps
-        .chain(lower)
-        .map(|ms| ms * MS)
-        .filter(move |&other| weight_of_span(other) < weight_of_span(ns) || other == 0 && ns > 0)
-}
+const MS: u64 = 1_000_000;
 
-/// Makes spans simpler: all of one length together, then one by one.
-pub(super) fn lower_spans(short: &Value) -> Vec<Edit> {
-    let mut found = Vec::new();
-    spans(short, &mut String::new(), &mut found);
-    let mut lengths: Vec<u64> = found.iter().map(|(_, ns)| *ns).collect();
-    lengths.sort_unstable();
-    lengths.dedup();
+/// Spans become simpler together, so that what depends on their order, their equality or their differences is kept.
+pub(super) fn lower_spans(scenario: &Scenario) -> Vec<Edit> {
+    let all = lengths(scenario);
+    let mut known = all.clone();
+    known.sort_unstable();
+    known.dedup();
     let mut edits = Vec::new();
-    // Smaller numbers in the same order keep everything that depends on order alone.
-    if lengths.len() > 1 {
-        let rank = |ns: u64| lengths.iter().filter(|&&other| other > 0 && other < ns).count() as u64 + 1;
-        let ranked = |ns: u64| if ns == 0 { 0 } else { rank(ns) * 1_000_000 };
-        let changes: Vec<_> = found.iter().map(|(path, ns)| (path.as_str(), ranked(*ns))).collect();
-        edits.push(with_spans(short, &changes));
+    if known.len() > 1 {
+        // Numbers in the same order keep everything that depends on order alone.
+        let rank = |ns: u64| known.iter().filter(|&&other| other > 0 && other < ns).count() as u64;
+        edits.push(with_spans(scenario, &|_, ns| if ns == 0 { 0 } else { (rank(ns) + 1) * MS }));
+        edits.push(with_spans(scenario, &|_, ns| rank(ns) * MS));
     }
-    for &length in &lengths {
-        let paths: Vec<_> =
-            found.iter().filter(|(_, ns)| *ns == length).map(|(path, _)| path.as_str()).collect();
-        for lower in simpler_spans(length) {
-            let changes: Vec<_> = paths.iter().map(|&path| (path, lower)).collect();
-            edits.push(with_spans(short, &changes));
+    edits.push(with_spans(scenario, &|_, ns| ns / MS * MS));
+    edits.push(with_spans(scenario, &|_, ns| ns.div_ceil(MS) * MS));
+    for &length in &known {
+        for lower in [0, 1, 2, 3, 5, 10, length / MS / 2].map(|ms| ms * MS) {
+            if lower < length && all.iter().filter(|&&ns| ns == length).count() > 1 {
+                edits.push(with_spans(scenario, &|_, ns| if ns == length { lower } else { ns }));
+            }
         }
-        if paths.len() > 1 {
-            for path in paths {
-                edits.extend(simpler_spans(length).map(|lower| with_spans(short, &[(path, lower)])));
+        // Everything longer by the same.
+        for by in [length, MS, 1] {
+            if by <= length && by > 0 {
+                edits.push(with_spans(scenario, &|_, ns| if ns >= length { ns - by } else { ns }));
             }
         }
     }
     edits
 }
 
-/// Makes two spans shorter by the same, so that what depends on their difference or their sum with a third is kept.
-pub(super) fn lower_pairs_of_spans(short: &Value) -> Vec<Edit> {
-    let mut found = Vec::new();
-    spans(short, &mut String::new(), &mut found);
-    found.retain(|(_, ns)| *ns > 0);
+/// Two spans become shorter by the same.
+pub(super) fn lower_pairs_of_spans(scenario: &Scenario) -> Vec<Edit> {
+    let all = lengths(scenario);
     let mut edits = Vec::new();
-    if found.len() > 8 {
+    if all.len() > 8 {
         return edits; // there is more to take away first
     }
-    for (index, (one, ns)) in found.iter().enumerate() {
-        for (other, other_ns) in &found[index + 1..] {
-            let most = *ns.min(other_ns);
-            for by in [most, most / 2 / 1_000_000 * 1_000_000, 1_000_000, 1] {
+    for one in 0..all.len() {
+        for other in one + 1..all.len() {
+            let most = all[one].min(all[other]);
+            for by in [most, most / 2 / MS * MS, MS, 1] {
                 if by > 0 && by <= most {
-                    edits.push(with_spans(short, &[(one, ns - by), (other, other_ns - by)]));
+                    let shorter = |place, ns: u64| if place == one || place == other { ns - by } else { ns };
+                    edits.push(with_spans(scenario, &shorter));
                 }
             }
         }
@@ -380,231 +438,149 @@ pub(super) fn lower_pairs_of_spans(short: &Value) -> Vec<Edit> {
     edits
 }
 
-/// Brings a task in by plainer means: by `run` and not by an operation, by an add and not by a submission.
-pub(super) fn plainer_beginnings(short: &Value) -> Vec<Edit> {
+/// What comes later comes as much earlier as there is a gap before it, and two instants become one.
+pub(super) fn earlier(scenario: &Scenario) -> Vec<Edit> {
     let mut edits = Vec::new();
-    for (index, operation) in array(short, "operation").iter().enumerate() {
-        let action = operation.get("do");
-        let added = action.and_then(|action| action.get("add")).and_then(Value::as_str);
-        let submitted = action.and_then(|action| action.get("submit")?.get("task")).and_then(Value::as_str);
-        let Some(key) = added.or(submitted) else { continue };
-        let mut started = without_operations(short, |other, _| other != index);
-        remove(&mut started.short, "/mode");
-        for task in array_mut(&mut started.short, "task").into_iter().flatten() {
-            let called = task.get("key").or_else(|| task.get("name")).and_then(Value::as_str);
-            if called == Some(key)
-                && let Value::Object(task) = task
-            {
-                task.insert("start".to_owned(), Value::Bool(true));
-            }
-        }
-        edits.push(started);
-        if submitted.is_some() {
-            let mut added = Edit { short: short.clone(), renaming: Renaming::default(), is_large: true };
-            let add = Map::from_iter([("add".to_owned(), Value::from(key))]);
-            array_mut(&mut added.short, "operation").expect("it has operations")[index]["do"] =
-                Value::Object(add);
-            edits.push(added);
-        }
+    let Scenario { run_at, operations, .. } = scenario;
+    if !run_at.is_zero() {
+        edits.push(shifted(scenario, 0, run_at.ns())); // nothing happens before `run` is called
     }
-    edits
-}
-
-/// Says the same by plainer means: other ways to the same end that a single edit does not reach.
-pub(super) fn rewrite(short: &Value) -> Vec<Edit> {
-    let mut edits = Vec::new();
-    // Nothing happens before `run` is called.
-    if let Some(run_at) = short.get("run_at").and_then(Value::as_str).and_then(span) {
-        edits.push(earlier(short, 0, run_at.ns()));
-    }
-    // What comes later comes as much earlier as there is a gap before it.
-    let mut instants: Vec<u64> = array(short, "operation").iter().filter_map(instant).collect();
+    let mut instants: Vec<u64> = operations.iter().map(|operation| operation.at.ns()).collect();
     instants.sort_unstable();
     instants.dedup();
     let mut before = 0;
     for at in instants {
-        for by in [at - before, (at - before).saturating_sub(1_000_000)] {
+        for by in [at - before, (at - before).saturating_sub(MS)] {
             if by > 0 {
-                edits.push(earlier(short, at, by));
+                edits.push(shifted(scenario, at, by));
+            }
+        }
+        for (index, operation) in operations.iter().enumerate() {
+            if operation.at.ns() > at {
+                let mut other = scenario.clone();
+                other.operations[index].at = Span(at);
+                edits.push(plain(other));
             }
         }
         before = at;
     }
-    for (index, task) in array(short, "task").iter().enumerate() {
-        let mut rewritten = |change: &dyn Fn(&mut Map<String, Value>)| {
-            let mut other = short.clone();
-            if let Some(Value::Object(task)) = array_mut(&mut other, "task").map(|tasks| &mut tasks[index]) {
-                change(task);
-            }
-            edits.push(plain(other));
-        };
-        let wait = |first: Value| Value::Object(Map::from_iter([("first".to_owned(), first)]));
-        let backoff = task.get("backoff");
-        if let Some(max) = backoff.and_then(|backoff| backoff.get("max")) {
-            rewritten(&|task| drop(task.insert("backoff".to_owned(), wait(max.clone()))));
-        }
-        if backoff.is_some_and(|backoff| backoff.get("jitter").is_some()) {
-            rewritten(&|task| drop(task.insert("backoff".to_owned(), wait(Value::from("1ms")))));
-        }
-        // A wait between successes is a backoff between failures.
-        if let Some(every) = task.get("restart").and_then(|restart| restart.get("always")) {
-            let every = every.get("every").cloned().unwrap_or_else(|| Value::from("0s"));
-            rewritten(&|task| {
-                task.remove("restart");
-                task.insert("backoff".to_owned(), wait(every.clone()));
-                let steps =
-                    task.entry("script").or_insert_with(|| Value::Array(vec![Value::Object(Map::new())]));
-                for step in steps.as_array_mut().into_iter().flatten() {
-                    step["then"] = Value::from("fail");
-                }
-            });
-        }
-        // A timeout is a failure at its end.
-        if let Some(timeout) = task.get("timeout").or_else(|| short.pointer("/config/timeout")) {
-            rewritten(&|task| {
-                task.remove("timeout");
-                let step = [("run".to_owned(), timeout.clone()), ("then".to_owned(), Value::from("fail"))];
-                task.insert("script".to_owned(), Value::Array(vec![Value::Object(Map::from_iter(step))]));
-            });
-            if let Some(edit) = edits.last_mut() {
-                remove(&mut edit.short, "/config/timeout");
-            }
-        }
-        // One step for all.
-        let steps = array(task, "script");
-        if steps.len() > 1 {
-            for step in steps {
-                let mut other = short.clone();
-                array_mut(&mut other, "task").expect("it has tasks")[index]["script"] =
-                    Value::Array(vec![step.clone()]);
-                edits.push(plain(other));
-            }
-        }
-    }
-    // A replacement takes what runs away, and so does a removal.
-    for (index, operation) in array(short, "operation").iter().enumerate() {
-        if let Some(key) = operation.get("do").and_then(|action| action.get("submit")?.get("task"))
-            && let Some(task) = array(short, "task")
-                .iter()
-                .find(|task| task.get("key").or_else(|| task.get("name")) == Some(key))
-            && let Some(name) = task.get("name")
-        {
-            let mut other = short.clone();
-            let removal = Map::from_iter([("remove".to_owned(), name.clone())]);
-            array_mut(&mut other, "operation").expect("it has operations")[index]["do"] =
-                Value::Object(removal);
-            edits.push(Edit { short: other, renaming: Renaming::default(), is_large: true });
-        }
-    }
     edits
 }
 
-fn instant(operation: &Value) -> Option<u64> {
-    operation.get("at").and_then(Value::as_str).and_then(span).map(Span::ns)
-}
-
 /// Everything from `from` on comes earlier.
-fn earlier(short: &Value, from: u64, by: u64) -> Edit {
-    let mut other = short.clone();
-    let shift = |value: &mut Value| {
-        if let Some(at) = value.as_str().and_then(span)
-            && at.ns() >= from
-        {
-            *value = span_value(at.ns().saturating_sub(by));
+fn shifted(scenario: &Scenario, from: u64, by: u64) -> Edit {
+    let mut other = scenario.clone();
+    let at = other.operations.iter_mut().map(|operation| &mut operation.at);
+    for span in at.chain([&mut other.run_at]).chain(&mut other.calm_at) {
+        if span.ns() >= from {
+            *span = Span(span.ns().saturating_sub(by));
         }
-    };
-    for key in ["run_at", "calm_at"] {
-        other.get_mut(key).into_iter().for_each(shift);
-    }
-    for operation in array_mut(&mut other, "operation").into_iter().flatten() {
-        operation.get_mut("at").into_iter().for_each(shift);
     }
     plain(other)
 }
 
-/// Makes numbers smaller and words simpler, one by one.
-pub(super) fn lower_values(short: &Value) -> Vec<Edit> {
-    let mut paths = Vec::new();
-    keys(short, &mut String::new(), &mut paths);
+/// Other ways to the same end, which no edit of one setting reaches.
+pub(super) fn rewrite(scenario: &Scenario) -> Vec<Edit> {
     let mut edits = Vec::new();
-    for path in paths {
-        let key = path.rsplit('/').next().unwrap_or_default();
-        let mut set = |value: Value| {
-            let mut other = short.clone();
-            if let Some(place) = other.pointer_mut(&path)
-                && *place != value
-            {
-                *place = value;
-                edits.push(plain(other));
-            }
+    for (index, task) in scenario.tasks.iter().enumerate() {
+        let mut rewritten = |change: &dyn Fn(&mut Scenario, usize)| {
+            let mut other = scenario.clone();
+            change(&mut other, index);
+            edits.push(plain(other));
         };
-        let value = short.pointer(&path).expect("the path was found there");
-        if let Some((_, words)) = RANKS.iter().find(|(known, _)| *known == key) {
-            let until = words.iter().position(|word| value == word).unwrap_or(words.len());
-            words[..until].iter().for_each(|word| set(Value::from(*word)));
+        let Backoff { max, jitter, .. } = task.backoff;
+        let wait = |first: Span| Backoff { first, ..Backoff::default() };
+        rewritten(&|other, task| other.tasks[task].backoff = wait(max));
+        if jitter != Jitter::None {
+            rewritten(&|other, task| other.tasks[task].backoff = wait(Span::from_millis(1)));
         }
-        if let Value::Number(number) = value {
-            if let Some(number) = number.as_u64() {
-                let lower = [0, 1, 2, 3, number / 2, number.saturating_sub(1)];
-                lower.into_iter().filter(|&lower| lower < number).for_each(|lower| set(Value::from(lower)));
-            } else if let Some(number) = number.as_f64() {
-                [1.0, 2.0, number.trunc()]
-                    .into_iter()
-                    .filter(|&other| other.abs() < number.abs())
-                    .for_each(|other| set(Value::from(other)));
-            }
+        // A wait between successes is a backoff between failures.
+        if let Restart::Always { every } = task.restart {
+            rewritten(&|other, task| {
+                let task = &mut other.tasks[task];
+                task.restart = Restart::OnFailure;
+                task.backoff = wait(every.unwrap_or(Span::ZERO));
+                task.script.iter_mut().for_each(|step| step.then = Ending::Fail);
+            });
         }
-        // A removal is plainer than a cancellation, and a submission with room plainer than one that gives up.
-        if key == "do"
-            && let Some(cancel) = value.get("cancel")
-            && let Some(task) = cancel.get("task")
+        // A timeout is a failure at its end.
+        let timeout = task.timeout.unwrap_or(scenario.config.timeout);
+        if !timeout.is_zero() {
+            rewritten(&|other, task| {
+                other.config.timeout = Span::ZERO;
+                let task = &mut other.tasks[task];
+                task.timeout = None;
+                task.script = vec![Step { run: timeout, then: Ending::Fail, ..Step::default() }];
+            });
+            // The limit of all can be the limit of one.
+            rewritten(&|other, task| {
+                other.config.timeout = timeout;
+                other.tasks[task].timeout = None;
+            });
+        }
+        // What takes as long as the task of somebody else.
+        for other in scenario.tasks.iter().filter(|other| other.script != task.script) {
+            rewritten(&|changed, task| changed.tasks[task].script.clone_from(&other.script));
+        }
+    }
+    // A replacement takes what runs away, and so does a removal.
+    for (index, operation) in scenario.operations.iter().enumerate() {
+        if let Action::Submit { task, how: Admission::Replace, .. } = &operation.action
+            && let Some(decl) = scenario.tasks.iter().find(|decl| decl.key() == task)
         {
-            set(Value::Object(Map::from_iter([("remove".to_owned(), task.clone())])));
+            let mut other = scenario.clone();
+            other.operations[index].action = Action::Remove(decl.name.clone());
+            edits.push(large(other));
         }
     }
     edits
 }
 
 /// Puts neighbours in another order.
-pub(super) fn swap_items(short: &Value) -> Vec<Edit> {
+pub(super) fn swap_items(scenario: &Scenario) -> Vec<Edit> {
     let mut edits = Vec::new();
-    for key in ITEMS {
-        for first in 1..array(short, key).len() {
-            let mut other = short.clone();
-            array_mut(&mut other, key).expect("it has two").swap(first - 1, first);
-            let operations = (key == "operation").then(|| {
-                let mut numbers: Vec<_> = (0..array(short, key).len()).map(Some).collect();
-                numbers.swap(first - 1, first);
-                numbers
-            });
-            let Some(scenario) = parse(&other) else { continue };
-            let (scenario, mut renaming) = renamed(&scenario);
-            renaming.operations = operations;
-            edits.push(Edit { short: shortest(&scenario), renaming, is_large: false });
+    for first in 1..scenario.operations.len() {
+        let mut other = scenario.clone();
+        other.operations.swap(first - 1, first);
+        let mut numbers: Vec<_> = (0..scenario.operations.len()).map(Some).collect();
+        numbers.swap(first - 1, first);
+        let renaming = Renaming { operations: Some(numbers), ..Renaming::default() };
+        edits.push(Edit { scenario: other, renaming, is_large: false });
+    }
+    let mut renamed_after = |swap: &dyn Fn(&mut Scenario), count: usize, first: usize| {
+        if first < count {
+            let mut other = scenario.clone();
+            swap(&mut other);
+            edits.push(renamed(&other));
         }
+    };
+    for first in 1..scenario.tasks.len() {
+        renamed_after(&|other| other.tasks.swap(first - 1, first), scenario.tasks.len(), first);
+    }
+    for first in 1..scenario.subscribers.len() {
+        renamed_after(&|other| other.subscribers.swap(first - 1, first), scenario.subscribers.len(), first);
+    }
+    for first in 1..scenario.receivers.len() {
+        renamed_after(&|other| other.receivers.swap(first - 1, first), scenario.receivers.len(), first);
     }
     edits
 }
 
 /// Gives everybody the names that come first.
-pub(super) fn rename(short: &Value) -> Option<Edit> {
-    let (scenario, renaming) = renamed(&parse(short)?);
-    Some(Edit { short: shortest(&scenario), renaming, is_large: false })
+pub(super) fn rename(scenario: &Scenario) -> std::iter::Once<Edit> {
+    std::iter::once(renamed(scenario))
 }
 
-fn renamed(scenario: &Scenario) -> (Scenario, Renaming) {
+fn renamed(scenario: &Scenario) -> Edit {
     let mut scenario = Scenario { name: String::new(), story: String::new(), ..scenario.clone() };
     let mut renaming = Renaming::default();
     let mut names: Vec<(String, String)> = Vec::new();
     let mut keys: Vec<(String, String)> = Vec::new();
     let mut versions: Vec<usize> = Vec::new();
-    for task in &mut scenario.tasks {
+    for (place, task) in scenario.tasks.iter_mut().enumerate() {
         let known = names.iter().position(|(old, _)| *old == task.name);
         let index = known.unwrap_or_else(|| {
-            let letter = u8::try_from(names.len()).ok().filter(|&number| number < 26);
-            let new = letter
-                .map_or_else(|| format!("t{}", names.len()), |number| char::from(b'a' + number).to_string());
-            names.push((task.name.clone(), new));
+            names.push((task.name.clone(), name_of_task(place)));
             versions.push(0);
             names.len() - 1
         });
@@ -614,18 +590,12 @@ fn renamed(scenario: &Scenario) -> (Scenario, Renaming) {
         keys.push((task.key().to_owned(), key.clone().unwrap_or_else(|| new.clone())));
         (task.name, task.key) = (new, key);
     }
-    let lookup = |table: &[(String, String)], name: &mut String| {
-        if let Some((_, new)) = table.iter().find(|(old, _)| old == name) {
-            name.clone_from(new);
-        }
-    };
     for operation in &mut scenario.operations {
-        match &mut operation.action {
-            Action::Add(key) | Action::Submit { task: key, .. } => lookup(&keys, key),
-            Action::Remove(name) | Action::Cancel { task: name, .. } | Action::IsAlive(name) => {
-                lookup(&names, name);
-            }
-            _ => {}
+        let table = if is_by_key(&operation.action) { &keys } else { &names };
+        if let Some(called) = operand(&mut operation.action)
+            && let Some((_, new)) = table.iter().find(|(old, _)| old == called)
+        {
+            called.clone_from(new);
         }
     }
     let mut tell = |kind, old: &str, new: &str| {
@@ -645,5 +615,72 @@ fn renamed(scenario: &Scenario) -> (Scenario, Renaming) {
         tell(LaneKind::Receiver, &decl.name, &new);
         decl.name = new;
     }
-    (scenario, renaming)
+    Edit { scenario, renaming, is_large: false }
+}
+
+/// Everything else that is as small, counted off: the settings of all (or of one task, where there are many) go back to
+/// zero and up to two of them to one of their simplest places.
+pub(super) fn afresh(scenario: &Scenario, scope: Scope) -> Vec<Edit> {
+    let (zero, places) = match scope {
+        Scope::All => (dials::zeroed(scenario), 0..usize::MAX),
+        Scope::Task(task) => (dials::zeroed_task(scenario, task), dials::places_of_task(scenario, task)),
+    };
+    // What zeroing took away has moved the places of others.
+    let places = match scope {
+        Scope::All => places,
+        Scope::Task(task) => dials::places_of_task(&zero, task),
+    };
+    let turns: Vec<_> = dials::turns(&zero).into_iter().filter(|(place, _)| places.contains(place)).collect();
+    let mut edits = vec![plain(zero.clone())];
+    edits.extend(turns.iter().map(|&turn| plain(dials::turned(&zero, &[turn]))));
+    for (index, &one) in turns.iter().enumerate() {
+        let others = turns[index + 1..].iter().filter(|other| other.0 != one.0);
+        edits.extend(others.map(|&other| plain(dials::turned(&zero, &[one, other]))));
+    }
+    edits
+}
+
+/// What [`afresh`] counts off.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scope {
+    All,
+    Task(usize),
+}
+
+/// One setting goes back to its default and another takes one of its simplest values instead.
+pub(super) fn trade(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
+    let ranks = dials::ranks(scenario);
+    let set: Vec<_> = (0..ranks.len()).filter(|&place| ranks[place] > 0).collect();
+    let turns = dials::turns(scenario);
+    set.into_iter().flat_map(move |gone| {
+        let others: Vec<_> = turns.iter().copied().filter(|(place, _)| *place != gone).collect();
+        others.into_iter().map(move |turn| plain(dials::turned(scenario, &[(gone, 0), turn])))
+    })
+}
+
+/// An operation comes a millisecond after the start, and so does the end of a body.
+pub(super) fn apart(scenario: &Scenario) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    let later = Span::from_millis(1);
+    for operation in (0..scenario.operations.len()).filter(|&index| scenario.operations[index].at.is_zero()) {
+        for task in 0..scenario.tasks.len() {
+            let mut other = scenario.clone();
+            other.operations[operation].at = later;
+            other.tasks[task].script[0].run = later;
+            edits.push(plain(other));
+        }
+    }
+    edits
+}
+
+/// One setting takes one of its simplest values, or two spans take a millisecond each: what may stand for a choice.
+pub(super) fn turn_up(scenario: &Scenario) -> Vec<Edit> {
+    let ranks = dials::ranks(scenario);
+    let turns = dials::turns(scenario);
+    let mut edits: Vec<_> = turns.iter().map(|&turn| plain(dials::turned(scenario, &[turn]))).collect();
+    let spans: Vec<_> = turns.into_iter().filter(|(place, rank)| *rank == 2 && ranks[*place] == 0).collect();
+    for (index, &one) in spans.iter().enumerate() {
+        edits.extend(spans[index + 1..].iter().map(|&other| plain(dials::turned(scenario, &[one, other]))));
+    }
+    edits
 }

@@ -1,41 +1,46 @@
 //! The smallest case that still breaks the same rule.
 //!
 //! A case is a scenario and a schedule, and both are made simpler in turn: tasks, operations, subscribers, receivers,
-//! steps and settings are taken away, values are lowered, names and orders become the first ones, and the schedule is
-//! brought back to the plain one choice by choice ([`super::deviations`]). Each candidate is run; it is kept if the
-//! first rule that it breaks is the same and it is simpler by one total order ([`edits::Cost`]). The result is a local
-//! minimum: no single edit makes it simpler.
+//! steps and settings are taken away ([`edits`]), values are lowered ([`dials`]), names and orders become the first
+//! ones, and the schedule is brought back to the plain one choice by choice ([`super::deviations`]). Each candidate is
+//! run; it is kept if the first rule that it breaks is the same and it is simpler by one total order ([`cost`]). The
+//! result is a local minimum: no single edit makes it simpler.
 //!
 //! Chunks are halved as in delta debugging (Zeller, Hildebrandt, TSE 2002); shrinking towards one total order, so
 //! that different seeds of one bug meet in one case, follows Hypothesis (MacIver, Donaldson, ECOOP 2020). What is
 //! ours: choices that are told by their future and not by their place, and a *second look*: where an edit of the
 //! scenario loses the violation, all schedules that differ from the plain one by one choice are tried, for in a
-//! smaller world the same bug shows at another instant. In the end the schedule is replaced by the first one that
-//! shows the violation in a fixed order of all schedules with as few deviations.
+//! smaller world the same bug shows at another instant. In the end the scenario is held against all others of its shape
+//! with at most two settings ([`edits::afresh`]), and the schedule against all others with as few deviations; the first
+//! that shows the violation is taken. So a bug that small has one case, whatever seed found it.
 
+mod cost;
+mod descent;
+mod dials;
 mod edits;
 mod plain;
 
 pub use self::plain::{Smaller, shrink_scenario};
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, Hash};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustc_hash::FxHashSet;
-use serde_json::Value;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 use thiserror::Error;
-use xxhash_rust::xxh3::xxh3_64;
 
-use self::edits::{Cost, Edit};
+use self::cost::{Cost, with_steps, without_steps};
+use self::descent::Descent;
+use self::edits::{Edit, Scope};
 use super::deviations::{Deviation, Pilot, Point, Rest, To};
 use super::judge::{CaseRun, Finding, Runner, Verdict};
 use super::sweep::{HANG, PANIC, panic_message};
 use super::{replayed, seeded};
 use crate::case::Case;
 use crate::choice::{Fit, Source, Tape};
-use crate::scenario::{Scenario, short as shortest};
+use crate::scenario::Scenario;
 use crate::schedule::StrategyKind;
 use crate::world::Limits;
 
@@ -106,7 +111,7 @@ pub fn shrink(
     stop: &AtomicBool,
     watch: impl FnMut(ShrinkProgress),
 ) -> Result<Shrunk, ShrinkError> {
-    shrink_with(case, options, &Runner::new, stop, watch)
+    shrink_with(case, options, &|limits| Runner::for_case(case, limits), stop, watch)
 }
 
 /// As [`shrink`], for runners that hold runs against rules of one's own. `runner` is called at the beginning, and
@@ -159,21 +164,40 @@ struct Shrinker<'a, W> {
     watch: W,
     rule: String,
     replays: u64,
-    short: Value,
+    scenario: Scenario,
     deviations: Vec<Deviation>,
     cost: Cost,
-    /// Candidates that were run, hashed.
+    /// Candidates that were run, by their cost, which tells them all apart, and hashed.
     tried: FxHashSet<u64>,
     /// The cost for which the schedule was made canonical.
     canonical: Option<Cost>,
 }
 
-/// A world with more choices than this in its plain schedule gets no second look.
-const POINTS_MAX: usize = 48;
 /// Runs of one second look at most.
 const SECOND_LOOK: usize = 48;
 /// Runs that look for the first schedule at most.
 const CANONICAL: usize = 500;
+/// Scenarios of one shape that are counted off at most.
+const AFRESH: usize = 450;
+
+impl<W: FnMut(ShrinkProgress)> Descent for Shrinker<'_, W> {
+    fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    fn edit(&mut self, Edit { scenario, renaming, is_large }: &Edit) -> bool {
+        let kept = renaming.apply(&self.deviations);
+        // A candidate that cannot win, or makes no sense, is not run.
+        let least: &[Deviation] = if *is_large { &[] } else { &kept };
+        if Cost::new(scenario, least) >= self.cost || scenario.check().is_err() {
+            return false;
+        }
+        self.offer(scenario, &kept)
+            || self.offer(scenario, &in_first_attempts(&kept))
+            || *is_large && self.offer(scenario, &[])
+            || *is_large && self.second_look(scenario, &kept)
+    }
+}
 
 impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
     fn new(
@@ -183,8 +207,8 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
         stop: &'a AtomicBool,
         watch: W,
     ) -> Result<Self, ShrinkError> {
-        let short = shortest(&case.scenario);
-        let cost = Cost::new(&short, &[]);
+        let scenario = with_steps(case.scenario.clone());
+        let cost = Cost::new(&scenario, &[]);
         let mut shrinker = Self {
             runner: make(options.limits),
             make,
@@ -197,7 +221,7 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             watch,
             rule: String::new(),
             replays: 0,
-            short,
+            scenario,
             deviations: Vec::new(),
             cost,
             tried: FxHashSet::default(),
@@ -219,7 +243,7 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             drop(shrinker.renew());
         }
         shrinker.deviations = run.made;
-        shrinker.cost = Cost::new(&shrinker.short, &shrinker.deviations);
+        shrinker.cost = Cost::new(&shrinker.scenario, &shrinker.deviations);
         Ok(shrinker)
     }
 
@@ -266,81 +290,73 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
         self.stop.load(Ordering::Relaxed) || self.replays >= self.options.replays_max
     }
 
-    /// Whether this candidate was not run before.
-    fn is_new(&mut self, text: &str, deviations: &[Deviation]) -> bool {
-        self.tried.insert(xxh3_64(format!("{text}{deviations:?}").as_bytes()))
+    /// Whether this was not asked before.
+    fn is_new(&mut self, question: &impl Hash) -> bool {
+        self.tried.insert(FxBuildHasher.hash_one(question))
     }
 
     /// Runs a scenario on a schedule; true if it shows the violation and is the best so far.
-    fn offer(&mut self, short: &Value, scenario: &Scenario, deviations: &[Deviation]) -> bool {
-        if self.is_over() || !self.is_new(&edits::text(short), deviations) {
+    fn offer(&mut self, scenario: &Scenario, deviations: &[Deviation]) -> bool {
+        if self.is_over() || !self.is_new(&Cost::new(scenario, deviations)) {
             return false;
         }
         self.pilot().deviate(deviations, false);
         let run = self.run(scenario);
-        run.rule.as_ref() == Some(&self.rule) && self.accept(short, run.made)
+        run.rule.as_ref() == Some(&self.rule) && self.accept(scenario, run.made)
     }
 
-    fn accept(&mut self, short: &Value, deviations: Vec<Deviation>) -> bool {
-        let cost = Cost::new(short, &deviations);
+    fn accept(&mut self, scenario: &Scenario, deviations: Vec<Deviation>) -> bool {
+        let cost = Cost::new(scenario, &deviations);
         if cost >= self.cost {
             return false;
         }
-        // An edit may have left what is a default now.
-        self.short = edits::parse(short).map_or_else(|| short.clone(), |scenario| shortest(&scenario));
-        self.cost = Cost::new(&self.short, &deviations);
+        self.scenario.clone_from(scenario);
+        self.cost = cost;
         self.deviations = deviations;
         true
     }
 
-    /// Tries an edit of the scenario.
-    fn edit(&mut self, edit: &Edit) -> bool {
-        let short = &edit.short;
-        if Cost::new(short, &[]) >= self.cost {
-            return false; // not even with the plain schedule
-        }
-        let Some(scenario) = edits::parse(short) else { return false };
-        let deviations = edit.renaming.apply(&self.deviations);
-        if self.offer(short, &scenario, &deviations) {
-            return true;
-        }
-        if self.deviations.is_empty() {
-            return edit.is_large && self.second_look(short, &scenario);
-        }
-        self.offer(short, &scenario, &[]) || edit.is_large && self.second_look(short, &scenario)
-    }
-
-    /// Looks for the violation in all schedules with one deviation.
-    fn second_look(&mut self, short: &Value, scenario: &Scenario) -> bool {
-        if !self.looks_twice || self.is_over() || !self.is_new(&format!("look {}", edits::text(short)), &[]) {
+    /// Looks for the violation in all schedules with one deviation, and with one or two for those that an edit has lost.
+    fn second_look(&mut self, scenario: &Scenario, kept: &[Deviation]) -> bool {
+        if !self.looks_twice || self.is_over() || !self.is_new(&("look", Cost::new(scenario, kept))) {
             return false;
         }
-        let found = self.first_schedule(scenario, 1, SECOND_LOOK, POINTS_MAX);
-        found.is_some_and(|deviations| self.accept(short, deviations))
+        if self
+            .first_schedule(scenario, &[], 1, SECOND_LOOK)
+            .is_some_and(|found| self.accept(scenario, found))
+        {
+            return true;
+        }
+        let lost = self.deviations.len() - kept.len();
+        lost > 0
+            && !kept.is_empty()
+            && self
+                .first_schedule(scenario, kept, lost.min(2), 2 * SECOND_LOOK)
+                .is_some_and(|found| self.accept(scenario, found))
     }
 
-    /// The first schedule with at most `most` deviations that shows the violation.
+    /// The first schedule that shows the violation with at most `most` deviations besides those of `base`.
     fn first_schedule(
         &mut self,
         scenario: &Scenario,
+        base: &[Deviation],
         most: usize,
         runs_max: usize,
-        points_max: usize,
     ) -> Option<Vec<Deviation>> {
-        let mut queue = VecDeque::from([(Vec::new(), 0)]);
+        let mut queue = VecDeque::from([(base.to_vec(), 0)]);
         let mut runs = 0;
         while let Some((deviations, from)) = queue.pop_front() {
             if runs == runs_max || self.is_over() {
                 return None;
             }
             runs += 1;
-            let is_leaf = deviations.len() == most;
+            let is_leaf = deviations.len() == base.len() + most;
             self.pilot().deviate(&deviations, !is_leaf);
             let run = self.run(scenario);
             if run.rule.as_ref() == Some(&self.rule) {
                 return Some(run.made);
             }
-            if is_leaf || run.points.len() > points_max {
+            if is_leaf || run.points.len() > runs_max {
                 continue;
             }
             for (place, Point { at, others }) in run.points.iter().enumerate().skip(from) {
@@ -364,17 +380,11 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             self.straighten(1);
             self.simplify();
             // What costs more comes when nothing else helps.
-            if self.cost == before {
-                if self.deviations.len() > 2 {
-                    self.straighten_tape();
+            let steps: [fn(&mut Self); 4] = [Self::look_twice, Self::start_afresh, Self::trade, Self::settle];
+            for step in steps {
+                if self.cost == before {
+                    step(self);
                 }
-                self.looks_twice = true;
-                self.simplify();
-                self.exhaust(edits::lower_pairs_of_spans);
-                self.looks_twice = false;
-            }
-            if self.cost == before {
-                self.settle();
             }
             if self.cost == before {
                 return !self.is_over();
@@ -385,9 +395,8 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
 
     /// Takes deviations away, in runs that are halved down to `finest`, and makes what is left smaller.
     fn straighten(&mut self, finest: usize) {
-        let scenario = self.scenario();
-        let short = self.short.clone();
-        if self.deviations.is_empty() || self.offer(&short, &scenario, &[]) {
+        let scenario = self.scenario.clone();
+        if self.deviations.is_empty() || self.offer(&scenario, &[]) {
             return;
         }
         let mut size = self.deviations.len().div_ceil(2);
@@ -396,7 +405,7 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             while start < self.deviations.len() && !self.is_over() {
                 let mut fewer = self.deviations.clone();
                 fewer.drain(start..(start + size).min(fewer.len()));
-                if !self.offer(&short, &scenario, &fewer) {
+                if !self.offer(&scenario, &fewer) {
                     start += size;
                 }
             }
@@ -406,27 +415,26 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             size = (size / 2).max(finest);
         }
         for index in 0..self.deviations.len() {
-            while self.lower_value(index, &short, &scenario) {}
+            while self.lower_value(index, &scenario) {}
         }
     }
 
     /// Makes the value of one deviation smaller, by halves and then by one.
-    fn lower_value(&mut self, index: usize, short: &Value, scenario: &Scenario) -> bool {
+    fn lower_value(&mut self, index: usize, scenario: &Scenario) -> bool {
         let Some(To::Value(value)) = self.deviations.get(index).map(|deviation| deviation.to.clone()) else {
             return false;
         };
         [1, value / 2, value - 1].into_iter().filter(|&lower| lower > 0 && lower < value).any(|lower| {
             let mut other = self.deviations.clone();
             other[index].to = To::Value(lower);
-            self.offer(short, scenario, &other)
+            self.offer(scenario, &other)
         })
     }
 
     /// As [`Self::straighten`], by places on the tape: a choice is taken away, or comes out as the plain one, and all
     /// others stay as they are in order. This helps where who is the oldest depends on every choice before.
     fn straighten_tape(&mut self) {
-        let scenario = self.scenario();
-        let short = self.short.clone();
+        let scenario = self.scenario.clone();
         let mut tape = self.tape(&scenario);
         let mut index = tape.len();
         while index > 0 && !self.is_over() {
@@ -441,7 +449,7 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             for other in [zeroed, without] {
                 self.pilot().follow(other, Rest::Plain);
                 let run = self.run(&scenario);
-                if run.rule.as_ref() == Some(&self.rule) && self.accept(&short, run.made) {
+                if run.rule.as_ref() == Some(&self.rule) && self.accept(&scenario, run.made) {
                     tape = self.tape(&scenario);
                     break;
                 }
@@ -459,36 +467,66 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
         tape
     }
 
-    /// Tries edits of one kind until none helps.
-    fn exhaust(&mut self, edits: impl Fn(&Value) -> Vec<Edit>) {
-        let mut skip = 0;
-        loop {
-            let candidates = edits(&self.short);
-            let helped = candidates.iter().skip(skip).position(|edit| self.edit(edit));
-            match helped {
-                // What is in front did not help before and is tried again in the next round.
-                Some(place) => skip += place,
-                None => break,
+    /// Looks for the violation at another place of the schedule where an edit loses it.
+    fn look_twice(&mut self) {
+        if self.deviations.len() > 2 {
+            self.straighten_tape();
+        }
+        self.looks_twice = true;
+        self.simplify();
+        self.simplify_pairs();
+        self.looks_twice = false;
+    }
+
+    /// Takes the simplest scenario of this shape with at most two settings.
+    fn start_afresh(&mut self) {
+        // The settings of the only task are among those of all.
+        let tasks = (0..self.scenario.tasks.len()).map(Scope::Task).filter(|_| self.scenario.tasks.len() > 1);
+        let tasks: Vec<_> = tasks.collect();
+        for scope in [Scope::All].into_iter().chain(tasks) {
+            let mut simpler = edits::afresh(&self.scenario, scope);
+            simpler.retain(|edit| edit.scenario.check().is_ok());
+            let with_cost = |edit: Edit| (Cost::new(&edit.scenario, &self.deviations), edit);
+            let mut simpler: Vec<_> = simpler.into_iter().map(with_cost).collect();
+            simpler.retain(|(cost, _)| *cost < self.cost);
+            simpler.sort_by(|(one, _), (other, _)| one.cmp(other));
+            simpler.truncate(AFRESH);
+            if simpler.iter().any(|(_, edit)| self.edit(edit)) {
+                break;
             }
         }
     }
 
-    fn simplify(&mut self) {
-        for key in ["operation", "task", "subscriber", "receiver"] {
-            let mut size = self.short.get(key).and_then(Value::as_array).map_or(0, Vec::len).div_ceil(2);
-            while size > 0 {
-                self.exhaust(|short| edits::drop_items(short, key, size));
-                size /= 2;
+    /// Gives one thing for another: a setting, or a choice, for a setting.
+    fn trade(&mut self) {
+        self.exhaust(&|scenario| Box::new(edits::trade(scenario)));
+        let deviations = self.deviations.clone();
+        let interruptions: Vec<_> =
+            deviations.iter().filter(|deviation| deviation.at.site.is_preemption()).cloned().collect();
+        for gone in 0..deviations.len().min(4) {
+            let mut kept = deviations.clone();
+            kept.remove(gone);
+            let scenario = self.scenario.clone();
+            for Edit { scenario, .. } in edits::turn_up(&scenario) {
+                let is_simpler = Cost::new(&scenario, &kept) < self.cost && scenario.check().is_ok();
+                if is_simpler
+                    && (self.offer(&scenario, &kept) || self.offer(&scenario, &in_first_attempts(&kept)))
+                {
+                    return;
+                }
             }
         }
-        self.exhaust(edits::plainer_beginnings);
-        self.exhaust(edits::drop_steps);
-        self.exhaust(edits::drop_settings);
-        self.exhaust(edits::lower_spans);
-        self.exhaust(edits::lower_values);
-        self.exhaust(edits::rewrite);
-        self.exhaust(edits::swap_items);
-        self.exhaust(|short| edits::rename(short).into_iter().collect());
+        // At an instant of its own an operation meets fewer others, and may need fewer choices.
+        if interruptions.len() + 1 < deviations.len() {
+            let scenario = self.scenario.clone();
+            for Edit { scenario, .. } in edits::apart(&scenario) {
+                let base = in_first_attempts(&interruptions);
+                let found = self.first_schedule(&scenario, &base, 1, SECOND_LOOK);
+                if found.is_some_and(|found| self.accept(&scenario, found)) {
+                    return;
+                }
+            }
+        }
     }
 
     /// Replaces a short schedule by the first one that shows the violation.
@@ -496,21 +534,17 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
         if self.deviations.is_empty() || self.canonical.as_ref() == Some(&self.cost) {
             return;
         }
-        let scenario = self.scenario();
+        let scenario = self.scenario.clone();
         let most = self.deviations.len().min(3);
-        if let Some(first) = self.first_schedule(&scenario, most, CANONICAL, usize::MAX) {
-            self.cost = Cost::new(&self.short, &first);
+        if let Some(first) = self.first_schedule(&scenario, &[], most, CANONICAL) {
+            self.cost = Cost::new(&scenario, &first);
             self.deviations = first;
         }
         self.canonical = Some(self.cost.clone());
     }
 
-    fn scenario(&self) -> Scenario {
-        edits::parse(&self.short).expect("it was run")
-    }
-
     fn finish(mut self, case: &Case, is_minimal: bool) -> Shrunk {
-        let scenario = self.scenario();
+        let scenario = without_steps(self.scenario.clone());
         let deviations = std::mem::take(&mut self.deviations);
         self.pilot().deviate(&deviations, false);
         let source = Source::Guided(Arc::clone(&self.pilot) as _);
@@ -541,9 +575,20 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             }
         };
         shrunk.origin.simvisor = env!("CARGO_PKG_VERSION").to_owned();
+        shrunk.origin.found_in = case.origin.found_in;
         let choices = shrunk.tape.iter().filter(|choice| choice.value > 0).count();
         Shrunk { case: shrunk, rule: self.rule, replays: self.replays, operations, choices, is_minimal }
     }
+}
+
+/// The same deviations, with interruptions at the first time that their future comes there: what is interrupted in a
+/// later attempt may be in the first.
+fn in_first_attempts(deviations: &[Deviation]) -> Vec<Deviation> {
+    let mut first = deviations.to_vec();
+    for deviation in first.iter_mut().filter(|deviation| deviation.at.site.is_preemption()) {
+        deviation.at.nth = 0;
+    }
+    first
 }
 
 /// Stands for the strategy of a case that was shrunk.

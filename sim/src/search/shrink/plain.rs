@@ -1,11 +1,11 @@
 //! The same edits for runtimes that are not ours: all that is known of a run is whether it shows what it should.
 
 use rustc_hash::FxHashSet;
-use serde_json::Value;
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::edits::{self, Cost, Edit};
-use crate::scenario::{Scenario, short as shortest};
+use super::cost::{Cost, with_steps, without_steps};
+use super::descent::Descent;
+use super::edits::Edit;
+use crate::scenario::Scenario;
 
 /// What [`shrink_scenario`] came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,86 +22,59 @@ pub struct Smaller {
 ///
 /// `shows` is not called twice for one scenario. A run that does not repeat may mislead it; run it more than once then.
 pub fn shrink_scenario(scenario: &Scenario, runs_max: u64, shows: impl FnMut(&Scenario) -> bool) -> Smaller {
-    let short = shortest(scenario);
-    let cost = Cost::new(&short, &[]);
-    let mut plain = Plain { short, cost, tried: FxHashSet::default(), runs: 0, runs_max, shows };
+    let scenario = with_steps(scenario.clone());
+    let cost = Cost::new(&scenario, &[]);
+    let mut plain = Plain { scenario, cost, tried: FxHashSet::default(), runs: 0, runs_max, shows };
     loop {
         let before = plain.cost.clone();
         plain.simplify();
         if plain.cost == before {
-            plain.exhaust(edits::lower_pairs_of_spans);
+            plain.simplify_pairs();
         }
         if plain.is_over() || plain.cost == before {
             break;
         }
     }
     let is_minimal = !plain.is_over();
-    let scenario = edits::parse(&plain.short).unwrap_or_else(|| scenario.clone());
-    Smaller { scenario, runs: plain.runs, is_minimal }
+    Smaller { scenario: without_steps(plain.scenario), runs: plain.runs, is_minimal }
 }
 
 struct Plain<F> {
-    short: Value,
+    scenario: Scenario,
     cost: Cost,
-    /// Candidates that were run, hashed.
-    tried: FxHashSet<u64>,
+    /// Candidates that were run, by their cost, which tells them apart.
+    tried: FxHashSet<Cost>,
     runs: u64,
     runs_max: u64,
     shows: F,
 }
 
-impl<F: FnMut(&Scenario) -> bool> Plain<F> {
+impl<F> Plain<F> {
     fn is_over(&self) -> bool {
         self.runs >= self.runs_max
     }
+}
 
-    fn simplify(&mut self) {
-        for key in ["operation", "task", "subscriber", "receiver"] {
-            let mut size = self.short.get(key).and_then(Value::as_array).map_or(0, Vec::len).div_ceil(2);
-            while size > 0 {
-                self.exhaust(|short| edits::drop_items(short, key, size));
-                size /= 2;
-            }
-        }
-        self.exhaust(edits::plainer_beginnings);
-        self.exhaust(edits::drop_steps);
-        self.exhaust(edits::drop_settings);
-        self.exhaust(edits::lower_spans);
-        self.exhaust(edits::lower_values);
-        self.exhaust(edits::rewrite);
-        self.exhaust(edits::swap_items);
-        self.exhaust(|short| edits::rename(short).into_iter().collect());
+impl<F: FnMut(&Scenario) -> bool> Descent for Plain<F> {
+    fn scenario(&self) -> &Scenario {
+        &self.scenario
     }
 
-    /// Tries edits of one kind until none helps.
-    fn exhaust(&mut self, edits: impl Fn(&Value) -> Vec<Edit>) {
-        let mut skip = 0;
-        loop {
-            let candidates = edits(&self.short);
-            match candidates.iter().skip(skip).position(|edit| self.edit(edit)) {
-                // What is in front did not help before and is tried again in the next round.
-                Some(place) => skip += place,
-                None => break,
-            }
-        }
-    }
-
-    fn edit(&mut self, edit: &Edit) -> bool {
-        let cost = Cost::new(&edit.short, &[]);
-        if self.is_over() || cost >= self.cost {
-            return false;
-        }
-        let Some(scenario) = edits::parse(&edit.short) else { return false };
-        if !self.tried.insert(xxh3_64(edits::text(&edit.short).as_bytes())) {
+    fn edit(&mut self, Edit { scenario, .. }: &Edit) -> bool {
+        let cost = Cost::new(scenario, &[]);
+        if self.is_over()
+            || cost >= self.cost
+            || scenario.check().is_err()
+            || !self.tried.insert(cost.clone())
+        {
             return false;
         }
         self.runs += 1;
-        if !(self.shows)(&scenario) {
+        if !(self.shows)(scenario) {
             return false;
         }
-        // An edit may have left what is a default now.
-        self.short = shortest(&scenario);
-        self.cost = Cost::new(&self.short, &[]);
+        self.scenario.clone_from(scenario);
+        self.cost = cost;
         true
     }
 }
