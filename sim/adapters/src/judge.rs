@@ -1,32 +1,57 @@
-//! A trace of a subject, judged as it comes in.
+//! A trace of a subject, judged.
 
-use std::collections::VecDeque;
+use std::io::{BufRead, Read as _};
 use std::path::Path;
 
-use simvisor_sim::oracle::{Monitor, Rules};
+use serde::Deserialize;
+use simvisor_sim::conform::{self, Dialect, DialectError, Excused, Judge, Switches};
+use simvisor_sim::oracle::RULES;
 use simvisor_sim::scenario::Scenario;
-use simvisor_sim::trace::{EndNote, Header, Record, Sink, Texts, TraceHash, TraceReader, What, record_line};
+use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::play::{Play, PlayError, Playing};
 use crate::stage::STARVES;
 
 /// Stands for a rule's id where the run did not end.
 pub const HANG: &str = "hang";
-/// Stands for a rule's id in a finding of the reference monitor.
-pub const MONITOR: &str = simvisor_sim::search::MONITOR;
 
-/// How many of the last records are kept.
-const TAIL: usize = 8;
+/// How many of the last lines are kept.
+const TAIL: usize = 10;
+/// A line that is longer is not read to its end.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// In which words, and with what let pass.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The dialect.
+    pub dialect: Dialect,
+    /// Its deviations that are on.
+    pub switches: Switches,
+}
+
+/// Why a run cannot be judged.
+#[derive(Debug, Error)]
+pub enum JudgeError {
+    /// There is no process.
+    #[error(transparent)]
+    Play(#[from] PlayError),
+    /// The terms make no sense.
+    #[error(transparent)]
+    Terms(#[from] DialectError),
+}
 
 /// Something that the contract does not allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Departure {
-    /// The rule's id; [`MONITOR`] or [`HANG`] where no rule names it.
-    pub rule: String,
+    /// The rule's id, `monitor` for what the reference monitor found; [`HANG`] where no rule names it.
+    pub rule: &'static str,
     /// What happened, in words.
     pub message: String,
     /// When, in nanoseconds of virtual time.
     pub at_ns: u64,
+    /// What could have come instead, and when, where the monitor says so.
+    pub instead: Vec<String>,
 }
 
 /// A run on a subject, and what the judges say of it.
@@ -38,191 +63,196 @@ pub struct Outcome {
     pub detail: Option<String>,
     /// What the contract does not allow, the first first.
     pub departures: Vec<Departure>,
+    /// Deviations of the dialect that were needed.
+    pub excused: Vec<Excused>,
+    /// How often each rule was put to the test, in the order of [`RULES`].
+    pub witnesses: Vec<u64>,
     /// The number of the first event that nobody could see, because the runtime's bus lost it.
     pub lost_from: Option<u64>,
-    /// Records in the trace.
-    pub records: u64,
-    /// Hash of the trace.
+    /// What is odd about the trace.
+    pub oddities: Vec<String>,
+    /// Lines of the trace.
+    pub lines: u64,
+    /// Hash of the trace's text.
     pub trace_hash: u64,
-    /// The last records, as lines.
-    pub tail: VecDeque<String>,
+    /// The last lines.
+    pub tail: Vec<String>,
 }
 
-/// Runs a play in a process and judges its trace; `watch` sees each record.
+/// Runs a play in a process and judges its trace; `watch` sees each line.
 ///
 /// # Errors
-/// If there is no process.
+/// If there is no process, or the terms make no sense.
 pub fn judge(
     program: &Path,
     play: &Play,
-    mut watch: impl FnMut(&Header, Option<&Record>, &Texts),
-) -> Result<Outcome, PlayError> {
+    terms: &Terms,
+    mut watch: impl FnMut(&str),
+) -> Result<Outcome, JudgeError> {
     let mut playing = Playing::start(program, play)?;
-    let mut court = Court::default();
-    let trace = playing.trace();
-    let result = TraceReader::open(&play.subject, trace).and_then(|mut reader| {
-        court.begin(reader.header(), reader.texts());
-        watch(reader.header(), None, reader.texts());
-        while let Some(record) = reader.next_record()? {
-            court.record(&record, reader.texts());
-            watch(reader.header(), Some(&record), reader.texts());
+    let mut gist = Gist::default();
+    let mut trace = playing.trace();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // What cannot be read any more is as good as over.
+        let length = trace.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).unwrap_or(0);
+        if length == 0 {
+            break;
         }
-        Ok(())
-    });
-    let was_killed = playing.finish()?;
-    if let Err(error) = result {
-        court.verdict = if was_killed { HANG } else { "crash" };
-        court.detail = Some(match was_killed {
-            true => format!("the process that played the case was killed after {} ms", play.patience_ms),
-            false => format!("the process that played the case came to a bad end: {error}"),
-        });
+        watch(String::from_utf8_lossy(&line).trim_end());
+        gist.take(&line);
     }
-    Ok(court.close(&play.scenario))
+    let was_killed = playing.finish()?;
+    let mut judge = Judge::new(terms.dialect.clone(), &terms.switches)?;
+    let checked = conform::check(&play.subject, &gist.sound[..], &mut judge);
+    Ok(gist.close(checked.ok(), &play.scenario, was_killed))
 }
 
-/// The judges, and what they need no rule for.
-struct Court {
-    rules: Rules,
-    monitor: Monitor,
-    hash: TraceHash,
-    verdict: &'static str,
-    detail: Option<String>,
-    /// An actor kept everybody else from running.
-    starves: bool,
+/// What of a line needs to be known before it is judged.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    at_ns: u64,
+    event: Option<Event>,
+    end: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    seq: Option<u64>,
+    task: Option<String>,
+    reason: Option<String>,
+}
+
+/// A trace as far as it can be judged, and how it ended.
+///
+/// A bus may lose events, and then nobody can know what it did. So records are held back until the next event shows
+/// that none was lost before it, and a trace is judged up to its first gap.
+#[derive(Default)]
+struct Gist {
+    /// Lines without a gap.
+    sound: Vec<u8>,
+    /// Lines since the last event.
+    unsure: Vec<u8>,
     next_seq: u64,
-    /// Records since the last event. Only the next one tells whether something was lost before it.
-    unsure: Vec<Record>,
     lost_from: Option<u64>,
     /// The runtime said that a part of it that it needs lost events.
     lossy: Option<Departure>,
+    end: Option<serde_json::Value>,
     last_ns: u64,
-    records: u64,
-    tail: VecDeque<String>,
+    lines: u64,
+    hash: u64,
+    tail: Vec<String>,
 }
 
-impl Default for Court {
-    fn default() -> Self {
-        Self {
-            rules: Rules::new(),
-            monitor: Monitor::new(),
-            hash: TraceHash::new(),
-            verdict: "crash",
-            detail: None,
-            starves: false,
-            next_seq: 0,
-            unsure: Vec::new(),
-            lost_from: None,
-            lossy: None,
-            last_ns: 0,
-            records: 0,
-            tail: VecDeque::new(),
-        }
-    }
-}
-
-impl Court {
-    fn begin(&mut self, header: &Header, texts: &Texts) {
-        self.hash.begin(header, texts);
-        self.rules.begin(header, texts);
-        self.monitor.begin(header, texts);
-    }
-
-    fn record(&mut self, record: &Record, texts: &Texts) {
-        self.hash.record(record, texts);
-        self.records += 1;
-        self.last_ns = record.at_ns;
+impl Gist {
+    fn take(&mut self, text: &[u8]) {
+        self.lines += 1;
+        self.hash = xxh3_64(&[&self.hash.to_le_bytes(), text].concat());
         if self.tail.len() == TAIL {
-            self.tail.pop_front();
+            self.tail.remove(0);
         }
-        self.tail.push_back(record_line(record, texts));
-        match &record.what {
-            What::Event(event) => {
-                if self.lost_from.is_none() && event.seq > self.next_seq {
-                    self.lost_from = Some(self.next_seq);
-                }
-                self.next_seq = self.next_seq.max(event.seq + 1);
-                let text = |text| texts.get(text);
-                let (task, reason) = (event.task.map(text), event.reason.map(text));
-                if task == Some("registry") && self.lossy.is_none() {
-                    let message = format!(
-                        "what the registry needs to know travels over a bus that lost it: {}",
-                        reason.unwrap_or("no reason")
-                    );
-                    self.lossy = Some(Departure { rule: "S4".to_owned(), message, at_ns: record.at_ns });
-                }
+        self.tail.push(String::from_utf8_lossy(text).trim_end().to_owned());
+        self.unsure.extend_from_slice(text);
+        let Ok(line) = serde_json::from_slice::<Line>(text) else { return };
+        self.last_ns = line.at_ns;
+        let is_sure = line.event.is_some() || line.end.is_some();
+        if let Some(Event { seq: Some(seq), task, reason }) = line.event {
+            if seq > self.next_seq && self.lost_from.is_none() {
+                self.lost_from = Some(self.next_seq);
             }
-            What::End(end) => self.note_end(end, texts),
-            _ => {}
+            self.next_seq = self.next_seq.max(seq + 1);
+            if task.as_deref() == Some("registry") && self.lossy.is_none() {
+                let reason = reason.unwrap_or_default();
+                let message =
+                    format!("what the registry needs to know travels over a bus that lost it: {reason}");
+                self.lossy = Some(Departure { rule: "S4", message, at_ns: line.at_ns, instead: Vec::new() });
+            }
         }
-        // What was lost cannot be judged, nor what follows from it.
-        if self.lost_from.is_none() {
-            self.unsure.push(record.clone());
-            if matches!(record.what, What::Event(_) | What::End(_)) {
-                for record in std::mem::take(&mut self.unsure) {
-                    self.rules.record(&record, texts);
-                    self.monitor.record(&record, texts);
-                }
-            }
+        self.end = line.end.or(self.end.take());
+        if is_sure && self.lost_from.is_none() {
+            self.sound.append(&mut self.unsure);
         }
     }
 
-    fn note_end(&mut self, end: &EndNote, texts: &Texts) {
-        let list = |waiters: &[simvisor_sim::trace::Waiter]| {
-            let each = waiters
-                .iter()
-                .map(|waiter| format!("{} ({})", texts.get(waiter.who), texts.get(waiter.what)));
-            each.collect::<Vec<_>>().join(", ")
-        };
-        (self.verdict, self.detail) = match end {
-            EndNote::Done => ("done", None),
-            EndNote::Deadlock(waiters) => ("deadlock", Some(format!("these never ended: {}", list(waiters)))),
-            EndNote::Livelock(waiters) => {
-                self.starves = waiters.iter().any(|waiter| texts.get(waiter.what).starts_with(STARVES));
-                ("livelock", Some(format!("time does not move: {}", list(waiters))))
+    fn close(self, checked: Option<conform::Checked>, scenario: &Scenario, was_killed: bool) -> Outcome {
+        let (verdict, detail) = match &self.end {
+            Some(end) => ending(end),
+            None if was_killed => {
+                (HANG, Some("the process that played the case had to be killed".to_owned()))
             }
-            EndNote::Limit(text) => ("limit", Some(texts.get(*text).to_owned())),
+            None => ("crash", Some("the process that played the case ended without a word".to_owned())),
         };
-    }
-
-    fn close(mut self, scenario: &Scenario) -> Outcome {
-        let mut departures: Vec<_> = self
-            .rules
-            .violations()
-            .iter()
-            .map(|violation| Departure {
-                rule: violation.rule.to_owned(),
-                message: violation.message.clone(),
-                at_ns: violation.at_ns,
-            })
-            .collect();
-        if let Some(unexplained) = self.monitor.unexplained() {
-            departures.push(Departure {
-                rule: MONITOR.to_owned(),
-                message: unexplained.to_string(),
-                at_ns: unexplained.at_ns,
-            });
+        let words = detail.clone().unwrap_or_default();
+        let own = |rule, message| Departure { rule, message, at_ns: self.last_ns, instead: Vec::new() };
+        let (mut departures, mut excused, mut oddities) = (Vec::new(), Vec::new(), Vec::new());
+        let mut witnesses = vec![0; RULES.len()];
+        if let Some(checked) = checked {
+            let judgement = checked.judgement;
+            departures.extend(judgement.departures.into_iter().map(|departure| Departure {
+                rule: departure.rule,
+                message: departure.message,
+                at_ns: departure.at_ns,
+                instead: departure.instead,
+            }));
+            excused = judgement.excused;
+            for (sum, (_, count)) in witnesses.iter_mut().zip(&judgement.coverage.rules) {
+                *sum = *count;
+            }
+            oddities = checked.oddities.seen().iter().map(|oddity| oddity.what.clone()).collect();
         }
         departures.extend(self.lossy);
-        let detail = self.detail.clone().unwrap_or_default();
-        let did_end = self.verdict == "done" || self.verdict == "livelock" && scenario.may_spin();
-        if self.starves || self.verdict == "livelock" && !scenario.may_spin() {
-            let at_ns = self.last_ns;
-            departures.push(Departure { rule: "R6".to_owned(), message: detail.clone(), at_ns });
+        let starves = words.contains(STARVES);
+        if starves {
+            // A task may restart at once, but not so that nobody else runs.
+            departures.retain(|departure| departure.rule != "R6");
+            departures.push(own("R6", words.clone()));
         }
+        let did_end = verdict == "done" || verdict == "livelock" && scenario.may_spin();
         if !did_end && self.lost_from.is_some() {
-            let message = format!("events were lost to a lagging bus, and the run did not end: {detail}");
-            departures.push(Departure { rule: "S4".to_owned(), message, at_ns: self.last_ns });
+            departures.push(own(
+                "S4",
+                format!("events were lost to a lagging bus, and the run did not end; {words}"),
+            ));
         } else if !did_end && departures.is_empty() {
-            departures.push(Departure { rule: HANG.to_owned(), message: detail, at_ns: self.last_ns });
+            departures.push(own(HANG, words));
         }
         Outcome {
-            verdict: self.verdict,
-            detail: self.detail,
+            verdict,
+            detail,
             departures,
+            excused,
+            witnesses,
             lost_from: self.lost_from,
-            records: self.records,
-            trace_hash: self.hash.digest(),
+            oddities,
+            lines: self.lines,
+            trace_hash: self.hash,
             tail: self.tail,
         }
+    }
+}
+
+/// The verdict of a trace's last record, and why.
+fn ending(end: &serde_json::Value) -> (&'static str, Option<String>) {
+    let list = |waiters: &serde_json::Value| {
+        let text =
+            |waiter: &serde_json::Value, key: &str| waiter[key].as_str().unwrap_or_default().to_owned();
+        let waiters = waiters.as_array().map_or(&[][..], Vec::as_slice);
+        let each = waiters.iter().map(|waiter| format!("{} ({})", text(waiter, "who"), text(waiter, "what")));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    match end {
+        serde_json::Value::Object(fields) => match fields.iter().next() {
+            Some((kind, waiters)) if kind == "deadlock" => {
+                ("deadlock", Some(format!("these never ended: {}", list(waiters))))
+            }
+            Some((kind, waiters)) if kind == "livelock" => {
+                ("livelock", Some(format!("time does not move: {}", list(waiters))))
+            }
+            Some((_, text)) => ("limit", text.as_str().map(str::to_owned)),
+            None => ("limit", None),
+        },
+        _ => ("done", None),
     }
 }

@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use simvisor_sim::trace::{EndNote, EventNote, Header, JsonLines, Record, Sink, Text, Texts, Waiter, What};
+use simvisor_sim::conform::{ForeignEvent, ForeignRecord, ForeignWhat};
+use simvisor_sim::trace::{EndNote, Header, Text, Texts, Waiter, What, header_line};
 
 use crate::machine;
 
 /// A run that makes more records than this is given up.
-const RECORDS_MAX: u64 = 400_000;
+const RECORDS_MAX: u64 = 100_000;
 /// An instant that makes more records than this does not end.
 const RECORDS_PER_INSTANT_MAX: u64 = 12_000;
 
@@ -39,11 +40,9 @@ pub(crate) enum Excess {
 pub(crate) struct Ledger {
     pub(crate) texts: Texts,
     header: Header,
-    lines: JsonLines<Box<dyn Write + Send>>,
+    output: Box<dyn Write + Send>,
     /// Stamped records that are not written.
-    waiting: Vec<(u64, What)>,
-    /// Stamp of the last record that was written.
-    written: u64,
+    waiting: Vec<(u64, ForeignWhat)>,
     has_begun: bool,
     /// Number of the first event: a process counts all its events, and nobody can see those before the run.
     first_seq: Option<u64>,
@@ -59,9 +58,8 @@ impl Ledger {
         Self {
             texts,
             header,
-            lines: JsonLines::new(output),
+            output,
             waiting: Vec::new(),
-            written: 0,
             has_begun: false,
             first_seq: None,
             records: 0,
@@ -73,11 +71,11 @@ impl Ledger {
 
     /// Takes a record that is made now.
     pub(crate) fn record(&mut self, what: What) -> Result<(), Excess> {
-        self.record_at(machine::stamp(), what)
+        self.record_at(machine::stamp(), ForeignWhat::Same(what))
     }
 
     /// Takes a record that was stamped before.
-    pub(crate) fn record_at(&mut self, stamp: u64, what: What) -> Result<(), Excess> {
+    pub(crate) fn record_at(&mut self, stamp: u64, what: ForeignWhat) -> Result<(), Excess> {
         if self.is_over {
             return Ok(());
         }
@@ -137,40 +135,39 @@ impl Ledger {
         if self.is_over {
             return;
         }
-        self.waiting.push((u64::MAX, What::End(end)));
+        self.waiting.push((u64::MAX, ForeignWhat::Same(What::End(end))));
         self.write();
         self.is_over = true;
-        let lines = std::mem::replace(&mut self.lines, JsonLines::new(Box::new(std::io::sink())));
         // Whoever reads us may have gone; then nobody misses the rest.
-        drop(lines.finish());
+        drop(self.output.flush());
     }
 
     fn write(&mut self) {
         if !self.has_begun {
             self.has_begun = true;
-            self.lines.begin(&self.header, &self.texts);
+            drop(writeln!(self.output, "{}", header_line(&self.header, &self.texts)));
         }
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.sort_by_key(|(stamp, _)| *stamp);
         for (stamp, mut what) in waiting {
-            self.written = self.written.max(stamp);
             let at_ns = if stamp == u64::MAX { machine::now_ns() } else { machine::instant_of(stamp) };
             self.renumber(&mut what);
-            self.lines.record(&Record { at_ns, turn: None, what }, &self.texts);
+            let line = ForeignRecord { at_ns, turn: None, what }.line(&self.texts);
+            drop(writeln!(self.output, "{line}"));
         }
     }
 
     /// Lets numbers of events begin with 0.
-    fn renumber(&mut self, what: &mut What) {
-        if let What::Event(EventNote { seq, .. }) = what {
+    fn renumber(&mut self, what: &mut ForeignWhat) {
+        if let ForeignWhat::Event(ForeignEvent { seq: Some(seq), .. }) = what {
             self.first_seq.get_or_insert(*seq);
         }
         let first = self.first_seq.unwrap_or(0);
         match what {
-            What::Event(EventNote { seq, .. })
-            | What::Received { seq, .. }
-            | What::HandlerEntered { seq, .. }
-            | What::HandlerLeft { seq, .. } => *seq = seq.saturating_sub(first),
+            ForeignWhat::Event(ForeignEvent { seq: Some(seq), .. })
+            | ForeignWhat::Same(
+                What::Received { seq, .. } | What::HandlerEntered { seq, .. } | What::HandlerLeft { seq, .. },
+            ) => *seq = seq.saturating_sub(first),
             _ => {}
         }
     }

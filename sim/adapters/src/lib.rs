@@ -23,4 +23,5 @@ mod yields;
 
 pub use judge::{Departure, Outcome, judge};
 pub use play::Play;
+pub use subject::Subject;
 pub use subjects::{subject, subjects};

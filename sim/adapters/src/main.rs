@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use simvisor_adapters::judge::judge;
+use simvisor_adapters::judge::{Terms, judge};
 use simvisor_adapters::play::{PLAY, play_from_stdin};
 use simvisor_adapters::sweep::{
     DepartureJson, Distinct, SweepJson, SweepOptions, SweepReport, key, matters, sweep,
 };
-use simvisor_adapters::{Departure, Outcome, Play, subject, subjects};
+use simvisor_adapters::{Departure, Outcome, Play, Subject, subject, subjects};
 use simvisor_sim::case::{Case, FORMAT, Origin, Shown, VERSION};
+use simvisor_sim::conform::{Dialect, Switches};
+use simvisor_sim::oracle::RULES;
 use simvisor_sim::search::shrink_scenario;
-use simvisor_sim::trace::record_line;
 
 /// Runs scenarios on runtimes as they are published and says where they leave the contract.
 #[derive(Parser)]
@@ -46,8 +47,41 @@ enum Command {
     Play,
 }
 
+/// In which words a trace is judged, and with what let pass.
+#[derive(Parser)]
+struct Speech {
+    /// The dialect: `contract`, another built-in one, or a file [default: the runtime's]
+    #[arg(long)]
+    dialect: Option<String>,
+    /// A deviation that is let pass
+    #[arg(long, value_name = "DEVIATION")]
+    on: Vec<String>,
+    /// A deviation that is not, or `all`
+    #[arg(long, value_name = "DEVIATION")]
+    off: Vec<String>,
+}
+
+impl Speech {
+    fn terms(&self, subject: &dyn Subject) -> Result<Terms> {
+        let name = self.dialect.as_deref().unwrap_or(subject.dialect());
+        let dialect = match Dialect::named(name) {
+            Some(dialect) => dialect,
+            None if Path::new(name).exists() => Dialect::from_toml(&std::fs::read_to_string(name)?)?,
+            None => {
+                let known = Dialect::names().join(", ");
+                return Err(
+                    format!("there is no dialect `{name}`, and no such file; built in are {known}").into()
+                );
+            }
+        };
+        Ok(Terms { dialect, switches: Switches { on: self.on.clone(), off: self.off.clone() } })
+    }
+}
+
 #[derive(Parser)]
 struct Sweep {
+    #[command(flatten)]
+    speech: Speech,
     /// The runtime
     #[arg(long)]
     subject: String,
@@ -79,6 +113,8 @@ struct Sweep {
 
 #[derive(Parser)]
 struct Replay {
+    #[command(flatten)]
+    speech: Speech,
     /// The case
     case: PathBuf,
     /// Prints the trace, one record a line
@@ -94,6 +130,8 @@ struct Replay {
 
 #[derive(Parser)]
 struct Shrink {
+    #[command(flatten)]
+    speech: Speech,
     /// The case
     case: PathBuf,
     /// Where the smaller case goes [default: over the case]
@@ -151,11 +189,7 @@ struct Example {
 
 impl Example {
     fn case(&self, rule: &str) -> Case {
-        let Departure { message, .. } = self.outcome.departures.first().cloned().unwrap_or(Departure {
-            rule: rule.to_owned(),
-            message: String::new(),
-            at_ns: 0,
-        });
+        let message = self.outcome.departures.first().map(|first| first.message.clone());
         let mut scenario = self.play.scenario.clone();
         if scenario.name.is_empty() {
             scenario.name = format!("{}, seed {:#x}", self.play.subject, self.seed);
@@ -171,7 +205,7 @@ impl Example {
             shown: Shown {
                 verdict: self.outcome.verdict.to_owned(),
                 rule: Some(rule.to_owned()),
-                message: Some(message),
+                message,
                 trace_hash: Some(format!("{:#018x}", self.outcome.trace_hash)),
             },
             scenario,
@@ -181,11 +215,17 @@ impl Example {
 }
 
 /// Makes a play smaller while it departs in the same way.
-fn shrink(me: &Path, play: &Play, key_of: &(String, String), runs: u64) -> Result<(Play, bool)> {
+fn shrink(
+    me: &Path,
+    play: &Play,
+    terms: &Terms,
+    key_of: &(String, String),
+    runs: u64,
+) -> Result<(Play, bool)> {
     let mut play = play.clone();
     let subject = subject(&play.subject).ok_or("the subject is gone")?;
     let mut trouble = None;
-    let mut shows = |play: &Play| match judge(me, play, |_, _, _| {}) {
+    let mut shows = |play: &Play| match judge(me, play, terms, |_| {}) {
         Ok(outcome) => key(&outcome).as_ref() == Some(key_of),
         Err(error) => {
             trouble = Some(error);
@@ -222,6 +262,7 @@ impl Sweep {
     fn run(self) -> Result<ExitCode> {
         let subject = subject(&self.subject)
             .ok_or_else(|| format!("there is no subject `{}`; `subjects` lists them", self.subject))?;
+        let terms = self.speech.terms(&*subject)?;
         let me = std::env::current_exe()?;
         let jobs = match self.jobs {
             Some(jobs) => jobs,
@@ -235,7 +276,7 @@ impl Sweep {
             patience_ms: self.patience_ms,
         };
         let step = (self.seeds / 20).max(1);
-        let report = sweep(&me, &*subject, &options, &|done| {
+        let report = sweep(&me, &*subject, &terms, &options, &|done| {
             if done.is_multiple_of(step) {
                 eprintln!("{done} of {} seeds", self.seeds);
             }
@@ -245,7 +286,7 @@ impl Sweep {
         let mut rows = Vec::new();
         for (number, distinct) in (1..).zip(&report.departures) {
             eprintln!("shrinking {number} of {}: {}", report.departures.len(), distinct.rule);
-            rows.push(self.example(&me, &out, number, distinct)?);
+            rows.push(self.example(&me, &terms, &out, number, distinct)?);
         }
         match self.format {
             Format::Json => {
@@ -262,13 +303,20 @@ impl Sweep {
         Ok(if report.departing == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 
-    fn example(&self, me: &Path, out: &Path, number: u32, distinct: &Distinct) -> Result<DepartureJson> {
+    fn example(
+        &self,
+        me: &Path,
+        terms: &Terms,
+        out: &Path,
+        number: u32,
+        distinct: &Distinct,
+    ) -> Result<DepartureJson> {
         let key_of = (distinct.rule.clone(), simvisor_adapters::sweep::shape(&distinct.departure.message));
         let (play, _) = match self.shrink_runs {
             0 => (distinct.play.clone(), false),
-            runs => shrink(me, &distinct.play, &key_of, runs)?,
+            runs => shrink(me, &distinct.play, terms, &key_of, runs)?,
         };
-        let mut outcome = judge(me, &play, |_, _, _| {})?;
+        let mut outcome = judge(me, &play, terms, |_| {})?;
         if key(&outcome).as_ref() != Some(&key_of) {
             // It does not repeat; then what was seen once is kept.
             outcome.departures.insert(0, distinct.departure.clone());
@@ -286,8 +334,8 @@ fn print(name: &str, seeds: u64, report: &SweepReport, rows: &[DepartureJson]) -
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{name}: {seeds} seeds, {} runs, {} records in {:.1} s",
-        report.runs, report.records, report.seconds
+        "{name}: {seeds} seeds, {} runs, {} lines of trace in {:.1} s",
+        report.runs, report.lines, report.seconds
     )?;
     let verdicts: Vec<_> =
         report.verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
@@ -295,6 +343,23 @@ fn print(name: &str, seeds: u64, report: &SweepReport, rows: &[DepartureJson]) -
     writeln!(out, "lossy      {} runs lost events to the bus, and are judged up to there", report.lossy)?;
     let (repeated, same) = report.repeated;
     writeln!(out, "repeats    {same} of {repeated} runs that were repeated gave the same trace")?;
+    let untested: Vec<_> = RULES
+        .iter()
+        .zip(&report.witnesses)
+        .filter(|(_, count)| **count == 0)
+        .map(|(rule, _)| rule.id)
+        .collect();
+    writeln!(
+        out,
+        "untested   {}",
+        if untested.is_empty() { "no rule".to_owned() } else { untested.join(", ") }
+    )?;
+    for (deviation, runs) in &report.excused {
+        writeln!(out, "let pass   {deviation}, in {runs} runs")?;
+    }
+    for (oddity, runs) in &report.oddities {
+        writeln!(out, "odd        {oddity}, in {runs} runs")?;
+    }
     writeln!(out, "departures {} kinds, in {} seeds\n", rows.len(), report.departing)?;
     writeln!(
         out,
@@ -330,14 +395,11 @@ fn play_of(path: &Path, other: Option<&str>, patience_ms: u64) -> Result<(Case, 
 impl Replay {
     fn run(self) -> Result<ExitCode> {
         let (case, play) = play_of(&self.case, self.subject.as_deref(), self.patience_ms)?;
+        let terms = self.speech.terms(&*subject(&play.subject).ok_or("the subject is gone")?)?;
         let me = std::env::current_exe()?;
         let mut out = std::io::stdout().lock();
-        let outcome = judge(&me, &play, |header, record, texts| {
+        let outcome = judge(&me, &play, &terms, |line| {
             if self.trace {
-                let line = match record {
-                    Some(record) => record_line(record, texts),
-                    None => simvisor_sim::trace::header_line(header, texts),
-                };
                 // Whoever reads this may have enough.
                 drop(writeln!(out, "{line}"));
             }
@@ -348,18 +410,21 @@ impl Replay {
         let detail = outcome.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
         writeln!(out, "subject  {}", play.subject)?;
         writeln!(out, "verdict  {}{detail}", outcome.verdict)?;
-        writeln!(out, "trace    {:#018x}, {} records", outcome.trace_hash, outcome.records)?;
-        for Departure { rule, message, at_ns } in &outcome.departures {
+        writeln!(out, "trace    {:#018x}, {} lines", outcome.trace_hash, outcome.lines)?;
+        for Departure { rule, message, at_ns, instead } in &outcome.departures {
             writeln!(out, "{rule:<8} at {} ms: {message}", at_ns / 1_000_000)?;
+            for text in instead {
+                writeln!(out, "{:8} what could have come: {text}", "")?;
+            }
         }
         if outcome.verdict != "done" {
-            writeln!(out, "the last records:")?;
+            writeln!(out, "the last lines:")?;
             for line in &outcome.tail {
                 writeln!(out, "  {line}")?;
             }
         }
         let then = case.shown.rule.as_deref();
-        let now = outcome.departures.first().map(|departure| departure.rule.as_str());
+        let now = outcome.departures.first().map(|departure| departure.rule);
         let same = match (then, now) {
             (None, None) => "nothing, as then",
             (Some(then), Some(now)) if then == now => "the same departure as then",
@@ -374,13 +439,14 @@ impl Replay {
 impl Shrink {
     fn run(self) -> Result<ExitCode> {
         let (case, play) = play_of(&self.case, None, self.patience_ms)?;
+        let terms = self.speech.terms(&*subject(&play.subject).ok_or("the subject is gone")?)?;
         let me = std::env::current_exe()?;
-        let first = judge(&me, &play, |_, _, _| {})?;
+        let first = judge(&me, &play, &terms, |_| {})?;
         let Some(key_of) = key(&first) else {
             return Err("the case departs from nothing, so there is nothing to shrink".into());
         };
-        let (smaller, is_minimal) = shrink(&me, &play, &key_of, self.runs)?;
-        let outcome = judge(&me, &smaller, |_, _, _| {})?;
+        let (smaller, is_minimal) = shrink(&me, &play, &terms, &key_of, self.runs)?;
+        let outcome = judge(&me, &smaller, &terms, |_| {})?;
         let message = outcome.departures.first().map_or("", |departure| &departure.message).to_owned();
         let out = self.out.unwrap_or(self.case);
         let seed = case.origin.seed.unwrap_or(0);

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use simvisor::{BackoffSource, EventKind};
+use simvisor_sim::conform::{ForeignEvent, ForeignWhat};
 use simvisor_sim::scenario::{Action, Behaviour, Scenario, TaskDecl};
 use simvisor_sim::trace::{
-    Answer, BackoffNote, Call, ConfigNote, ControllerNote, EndNote, EventNote, HandlerEnd, Header, Restart,
-    SpecNote, Text, Texts, Waiter, What,
+    Answer, BackoffNote, Call, ConfigNote, ControllerNote, EndNote, HandlerEnd, Header, Restart, SpecNote,
+    Text, Texts, Waiter, What,
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -57,29 +57,6 @@ impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stage").finish_non_exhaustive()
     }
-}
-
-/// An event as a runtime tells it.
-#[derive(Debug, Clone)]
-pub struct Told<'a> {
-    /// Its number.
-    pub seq: u64,
-    /// When it was stamped.
-    pub at: SystemTime,
-    /// Its kind.
-    pub kind: EventKind,
-    /// Task, subscriber or slot.
-    pub task: Option<&'a str>,
-    /// Reason.
-    pub reason: Option<&'a str>,
-    /// Attempt.
-    pub attempt: Option<u32>,
-    /// Timeout, milliseconds.
-    pub timeout_ms: Option<u32>,
-    /// Delay, milliseconds.
-    pub delay_ms: Option<u32>,
-    /// What a backoff follows.
-    pub source: Option<BackoffSource>,
 }
 
 impl Stage {
@@ -143,7 +120,7 @@ impl Stage {
 
     /// Records something that happened at a stamp.
     pub(crate) fn record_at(&self, stamp: u64, what: What) {
-        let result = self.ledger().record_at(stamp, what);
+        let result = self.ledger().record_at(stamp, ForeignWhat::Same(what));
         self.took(result);
     }
 
@@ -152,7 +129,7 @@ impl Stage {
         match result {
             Ok(()) => {}
             Err(Excess::Instant) => self.give_up(|ledger| EndNote::Livelock(ledger.waiters())),
-            Err(Excess::Run) => self.give_up(|ledger| EndNote::Limit(ledger.text("400000 records"))),
+            Err(Excess::Run) => self.give_up(|ledger| EndNote::Limit(ledger.text("100000 records"))),
         }
     }
 
@@ -169,23 +146,11 @@ impl Stage {
         std::process::exit(0);
     }
 
-    /// Records an event of the runtime, whenever we are told of it.
-    pub fn event(&self, told: &Told<'_>) {
-        let stamp = machine::stamp_of(told.at);
-        let mut ledger = self.ledger();
-        let note = EventNote {
-            seq: told.seq,
-            wall_ns: i64::try_from(stamp).unwrap_or(i64::MAX),
-            kind: told.kind,
-            task: told.task.map(|text| ledger.text(text)),
-            reason: told.reason.map(|text| ledger.text(text)),
-            attempt: told.attempt,
-            timeout_ms: told.timeout_ms,
-            delay_ms: told.delay_ms,
-            source: told.source,
-        };
-        let result = ledger.record_at(stamp, What::Event(note));
-        drop(ledger);
+    /// Records an event of the runtime, in its own words, that was stamped `at`, whenever we are told of it.
+    pub fn event(&self, at: SystemTime, mut event: ForeignEvent) {
+        let stamp = machine::stamp_of(at);
+        event.wall_ns = i64::try_from(stamp).unwrap_or(i64::MAX);
+        let result = self.ledger().record_at(stamp, ForeignWhat::Event(event));
         self.took(result);
     }
 

@@ -10,9 +10,9 @@ use std::time::Instant;
 use serde::Serialize;
 use simvisor_sim::scenario::{Behaviour, Scenario, generate};
 
-use crate::judge::{Departure, Outcome, judge};
+use crate::judge::{Departure, JudgeError, Outcome, Terms, judge};
 use crate::machine::mix;
-use crate::play::{Play, PlayError};
+use crate::play::Play;
 use crate::subject::Subject;
 
 /// One seed in so many is run twice.
@@ -61,14 +61,20 @@ pub struct SweepReport {
     pub departing: u64,
     /// Runs.
     pub runs: u64,
-    /// Records in all traces.
-    pub records: u64,
+    /// Lines of all traces.
+    pub lines: u64,
     /// Runs that were repeated, and how many of them gave the same trace.
     pub repeated: (u64, u64),
     /// How often each verdict was given.
     pub verdicts: BTreeMap<&'static str, u64>,
     /// Runs of which the bus lost events, so that only a part could be judged.
     pub lossy: u64,
+    /// Deviations of the dialect that were needed, and in how many runs.
+    pub excused: BTreeMap<String, u64>,
+    /// How often each rule was put to the test, in the order of the rules.
+    pub witnesses: Vec<u64>,
+    /// What was odd about traces, and in how many runs.
+    pub oddities: BTreeMap<String, u64>,
     /// Real time that it took, in seconds.
     pub seconds: f64,
 }
@@ -109,7 +115,7 @@ pub fn shape(message: &str) -> String {
 /// What a run is known by: the rule that it broke first, and how.
 #[must_use]
 pub fn key(outcome: &Outcome) -> Option<(String, String)> {
-    outcome.departures.first().map(|first| (first.rule.clone(), shape(&first.message)))
+    outcome.departures.first().map(|first| (first.rule.to_owned(), shape(&first.message)))
 }
 
 /// What in a scenario has a part in what it shows: operations, limits, subscribers.
@@ -152,10 +158,13 @@ struct Sums {
     found: BTreeMap<(String, String), Distinct>,
     departing: u64,
     runs: u64,
-    records: u64,
+    lines: u64,
     repeated: (u64, u64),
     verdicts: BTreeMap<&'static str, u64>,
     lossy: u64,
+    excused: BTreeMap<String, u64>,
+    witnesses: Vec<u64>,
+    oddities: BTreeMap<String, u64>,
 }
 
 /// Runs the seeds; `watch` is told how many are done.
@@ -165,13 +174,14 @@ struct Sums {
 pub fn sweep(
     program: &Path,
     subject: &dyn Subject,
+    terms: &Terms,
     options: &SweepOptions,
     watch: &(dyn Fn(u64) + Sync),
-) -> Result<SweepReport, PlayError> {
+) -> Result<SweepReport, JudgeError> {
     let begun = Instant::now();
     let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let sums = Mutex::new(Sums::default());
-    let work = || -> Result<(), PlayError> {
+    let work = || -> Result<(), JudgeError> {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= options.seeds {
@@ -181,11 +191,11 @@ pub fn sweep(
             let mut runs = Vec::new();
             for interleaving in 0..options.interleavings.max(1) {
                 let play = play_of(subject, seed, interleaving, options.patience_ms);
-                let outcome = judge(program, &play, |_, _, _| {})?;
+                let outcome = judge(program, &play, terms, |_| {})?;
                 runs.push((play, outcome));
             }
             let repeat = match index % REPEAT_EVERY == 0 {
-                true => Some(judge(program, &runs[0].0, |_, _, _| {})?.trace_hash == runs[0].1.trace_hash),
+                true => Some(judge(program, &runs[0].0, terms, |_| {})?.trace_hash == runs[0].1.trace_hash),
                 false => None,
             };
             let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
@@ -209,10 +219,13 @@ pub fn sweep(
         departures,
         departing: sums.departing,
         runs: sums.runs,
-        records: sums.records,
+        lines: sums.lines,
         repeated: sums.repeated,
         verdicts: sums.verdicts,
         lossy: sums.lossy,
+        excused: sums.excused,
+        witnesses: sums.witnesses,
+        oddities: sums.oddities,
         seconds: begun.elapsed().as_secs_f64(),
     })
 }
@@ -222,8 +235,18 @@ impl Sums {
         let mut seen = Vec::new();
         for (play, outcome) in runs {
             self.runs += 1;
-            self.records += outcome.records;
+            self.lines += outcome.lines;
             self.lossy += u64::from(outcome.lost_from.is_some());
+            for excused in &outcome.excused {
+                *self.excused.entry(excused.deviation.clone()).or_default() += 1;
+            }
+            self.witnesses.resize(outcome.witnesses.len(), 0);
+            for (sum, count) in self.witnesses.iter_mut().zip(&outcome.witnesses) {
+                *sum += count;
+            }
+            for oddity in &outcome.oddities {
+                *self.oddities.entry(shape(oddity)).or_default() += 1;
+            }
             *self.verdicts.entry(outcome.verdict).or_default() += 1;
             let (Some(key), Some(departure)) = (key(&outcome), outcome.departures.into_iter().next()) else {
                 continue;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use simvisor::{BackoffSource, EventKind};
+use simvisor::BackoffSource;
+use simvisor_sim::conform::ForeignEvent;
 use simvisor_sim::scenario::{Admission, Behaviour, Jitter, Mode, Restart, Scenario, Span};
 use taskvisor_01::{
     AdmissionPolicy, BackoffPolicy, ControllerConfig, ControllerError, ControllerSpec, Event, JitterPolicy,
@@ -17,7 +18,7 @@ use taskvisor_01::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::body::{Job, Returned};
-use crate::stage::{Stage, Told};
+use crate::stage::Stage;
 use crate::subject::{Reply, Request, Runtime, Subject};
 use crate::{fit, machine};
 
@@ -29,6 +30,10 @@ pub(super) struct Taskvisor01;
 impl Subject for Taskvisor01 {
     fn name(&self) -> &'static str {
         "taskvisor@0.1.0"
+    }
+
+    fn dialect(&self) -> &'static str {
+        "taskvisor-0.1"
     }
 
     fn fit(&self, scenario: &mut Scenario) {
@@ -205,12 +210,11 @@ struct Observer {
 #[async_trait]
 impl Subscribe for Observer {
     async fn on_event(&self, event: &Event) {
-        self.stage.event(&Told {
-            seq: event.seq,
-            at: event.at,
-            kind: kind(event.kind),
-            task: event.task.as_deref(),
-            reason: event.reason.as_deref(),
+        let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+        let told = ForeignEvent {
+            seq: Some(event.seq),
+            task: text(&event.task),
+            reason: text(&event.reason),
             attempt: event.attempt,
             timeout_ms: event.timeout_ms,
             delay_ms: event.delay_ms,
@@ -218,7 +222,9 @@ impl Subscribe for Observer {
                 taskvisor_01::BackoffSource::Success => BackoffSource::Success,
                 taskvisor_01::BackoffSource::Failure => BackoffSource::Failure,
             }),
-        });
+            ..ForeignEvent::new(&format!("{:?}", event.kind))
+        };
+        self.stage.event(event.at, told);
     }
 
     fn name(&self) -> &'static str {
@@ -252,30 +258,5 @@ impl Subscribe for Audience {
 
     fn queue_capacity(&self) -> usize {
         self.capacity
-    }
-}
-
-fn kind(kind: taskvisor_01::EventKind) -> EventKind {
-    use taskvisor_01::EventKind as Theirs;
-    match kind {
-        Theirs::SubscriberPanicked => EventKind::SubscriberPanicked,
-        Theirs::SubscriberOverflow => EventKind::SubscriberOverflow,
-        Theirs::ShutdownRequested => EventKind::ShutdownRequested,
-        Theirs::AllStoppedWithinGrace => EventKind::AllStoppedWithinGrace,
-        Theirs::GraceExceeded => EventKind::GraceExceeded,
-        Theirs::TaskStarting => EventKind::TaskStarting,
-        Theirs::TaskStopped => EventKind::TaskStopped,
-        Theirs::TaskFailed => EventKind::TaskFailed,
-        Theirs::TimeoutHit => EventKind::TimeoutHit,
-        Theirs::BackoffScheduled => EventKind::BackoffScheduled,
-        Theirs::TaskAddRequested => EventKind::TaskAddRequested,
-        Theirs::TaskAdded => EventKind::TaskAdded,
-        Theirs::TaskRemoveRequested => EventKind::TaskRemoveRequested,
-        Theirs::TaskRemoved => EventKind::TaskRemoved,
-        Theirs::ActorExhausted => EventKind::ActorExhausted,
-        Theirs::ActorDead => EventKind::ActorDead,
-        Theirs::ControllerRejected => EventKind::ControllerRejected,
-        Theirs::ControllerSubmitted => EventKind::ControllerSubmitted,
-        Theirs::ControllerSlotTransition => EventKind::ControllerSlotTransition,
     }
 }
