@@ -14,6 +14,7 @@ pub mod fit;
 pub mod judge;
 mod ledger;
 pub mod machine;
+mod pace;
 pub mod play;
 pub mod stage;
 pub mod subject;
