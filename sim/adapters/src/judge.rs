@@ -133,6 +133,8 @@ struct Event {
 struct Gist {
     /// Lines without a gap.
     sound: Vec<u8>,
+    /// Of these, the header.
+    header_bytes: usize,
     /// Lines since the last event.
     unsure: Vec<u8>,
     next_seq: u64,
@@ -149,12 +151,17 @@ struct Gist {
 impl Gist {
     fn take(&mut self, text: &[u8]) {
         self.lines += 1;
+        if self.lines == 1 {
+            self.sound.extend_from_slice(text);
+            self.header_bytes = text.len();
+        } else {
+            self.unsure.extend_from_slice(text);
+        }
         self.hash = xxh3_64(&[&self.hash.to_le_bytes(), text].concat());
         if self.tail.len() == TAIL {
             self.tail.remove(0);
         }
         self.tail.push(String::from_utf8_lossy(text).trim_end().to_owned());
-        self.unsure.extend_from_slice(text);
         let Ok(line) = serde_json::from_slice::<Line>(text) else { return };
         self.last_ns = line.at_ns;
         let is_sure = line.event.is_some() || line.end.is_some();
@@ -163,6 +170,12 @@ impl Gist {
                 self.lost_from = Some(self.next_seq);
             }
             self.next_seq = self.next_seq.max(seq + 1);
+            // Those that were lost before the first one that was seen leave no gap.
+            let is_notice = reason.as_deref().is_some_and(|reason| reason.starts_with("lagged"));
+            if is_notice && self.lost_from.is_none() {
+                self.lost_from = Some(0);
+                self.sound.truncate(self.header_bytes);
+            }
             if task.as_deref() == Some("registry") && self.lossy.is_none() {
                 let reason = reason.unwrap_or_default();
                 let message =

@@ -1,5 +1,6 @@
 //! The runtimes that can be judged.
 
+mod task_supervisor;
 mod taskvisor_01;
 mod taskvisor_09;
 mod toy;
@@ -13,6 +14,7 @@ pub fn subjects() -> Vec<Box<dyn Subject>> {
     vec![
         Box::new(taskvisor_01::Taskvisor01),
         Box::new(taskvisor_09::Taskvisor09),
+        Box::new(task_supervisor::TaskSupervisor),
         toy(toy::Fault::None),
         toy(toy::Fault::ReapsTooLittle),
         toy(toy::Fault::RestartsAfterSuccess),

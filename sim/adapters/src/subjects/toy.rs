@@ -265,12 +265,11 @@ impl Running {
     fn restart_group(&self) {
         for job in std::mem::take(&mut *lock(&self.shared.ended)) {
             let name = job.decl().name.clone();
-            let mut tasks = lock(&self.shared.tasks);
-            if !tasks.contains_key(&name) {
+            lock(&self.shared.tasks).entry(name).or_insert_with(|| {
                 let cancel = CancellationToken::new();
                 let actor = tokio::spawn(self.clone().act(job, cancel.clone())).abort_handle();
-                tasks.insert(name, Entry { cancel, actor, attempt: 0 });
-            }
+                Entry { cancel, actor, attempt: 0 }
+            });
         }
     }
 
