@@ -17,6 +17,9 @@ const RECORDS_MAX: u64 = 100_000;
 /// An instant that makes more records than this does not end.
 const RECORDS_PER_INSTANT_MAX: u64 = 12_000;
 
+/// Stands for the stamp of the last record.
+const END: u64 = u64::MAX - 1;
+
 /// Something that was begun and has not ended.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Open {
@@ -86,7 +89,7 @@ impl Ledger {
             // What was stamped at an earlier instant has been told by now.
             self.instant = (now_ns, 0);
             if self.waiting.len() > 4_096 {
-                self.write();
+                self.write_before(machine::first_stamp_now());
             }
         }
         self.instant.1 += 1;
@@ -135,22 +138,25 @@ impl Ledger {
         if self.is_over {
             return;
         }
-        self.waiting.push((u64::MAX, ForeignWhat::Same(What::End(end))));
-        self.write();
+        self.waiting.push((END, ForeignWhat::Same(What::End(end))));
+        self.write_before(u64::MAX);
         self.is_over = true;
         // Whoever reads us may have gone; then nobody misses the rest.
         drop(self.output.flush());
     }
 
-    fn write(&mut self) {
+    /// Writes what was stamped before `limit`.
+    fn write_before(&mut self, limit: u64) {
         if !self.has_begun {
             self.has_begun = true;
             drop(writeln!(self.output, "{}", header_line(&self.header, &self.texts)));
         }
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.sort_by_key(|(stamp, _)| *stamp);
+        let kept = waiting.split_off(waiting.partition_point(|(stamp, _)| *stamp < limit));
+        self.waiting = kept;
         for (stamp, mut what) in waiting {
-            let at_ns = if stamp == u64::MAX { machine::now_ns() } else { machine::instant_of(stamp) };
+            let at_ns = if stamp == END { machine::now_ns() } else { machine::instant_of(stamp) };
             self.renumber(&mut what);
             let line = ForeignRecord { at_ns, turn: None, what }.line(&self.texts);
             drop(writeln!(self.output, "{line}"));

@@ -89,6 +89,11 @@ pub fn instant_of(stamp: u64) -> u64 {
     after.checked_sub(1).map_or(0, |index| wall.instants[index].1)
 }
 
+/// The first stamp of the virtual instant at which the clock was read last.
+pub fn first_stamp_now() -> u64 {
+    wall().instants.last().map_or(0, |&(first, _)| first)
+}
+
 /// Sends this thread a signal, as an operator would send it to the process.
 pub fn raise(signal: i32) {
     // SAFETY: `raise` has no preconditions.

@@ -4,7 +4,7 @@
 //! seen by a subscriber with a long queue, and those that the bus loses to lag are not seen at all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use simvisor::BackoffSource;
@@ -84,22 +84,26 @@ impl Subject for Taskvisor01 {
                 slot_capacity: controller.slot_capacity as usize,
             });
         }
-        Arc::new(Running { supervisor: builder.build() })
+        Arc::new(Running { supervisor: builder.build(), is_over: AtomicBool::new(false) })
     }
 }
 
 struct Running {
     supervisor: Arc<Supervisor>,
+    /// The run has returned.
+    is_over: AtomicBool,
 }
 
 #[async_trait]
 impl Runtime for Running {
     async fn run(&self, _: Mode, jobs: Vec<Job>) -> Reply {
-        reply(self.supervisor.run(jobs.iter().map(spec).collect()).await)
+        let reply = reply(self.supervisor.run(jobs.iter().map(spec).collect()).await);
+        self.is_over.store(true, Ordering::Relaxed);
+        reply
     }
 
     async fn can_shut_down(&self) {
-        while !machine::is_handled(libc::SIGTERM) {
+        while !machine::is_handled(libc::SIGTERM) && !self.is_over.load(Ordering::Relaxed) {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     }
@@ -126,6 +130,8 @@ impl Runtime for Running {
                 supervisor.wait_ready().await;
                 Reply::Done
             }
+            // Nobody runs any more, and nobody ever listened: a signal would end the process.
+            Request::Shutdown if !machine::is_handled(libc::SIGTERM) => Reply::Done,
             Request::Shutdown => {
                 // The answer is that the signal has come to the runtime, in the same turn of Tokio's driver as to us.
                 let mut signals = signal(SignalKind::terminate()).expect("a handler can be installed");
