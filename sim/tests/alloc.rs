@@ -66,7 +66,7 @@ fn run(engine: &mut Engine, names: &[Arc<str>], seed: u64) -> (u64, u64) {
     let finished = world.run(&Limits::default(), |_| ());
     let ran = asked();
     assert_eq!(finished.end, End::Done);
-    assert!(finished.tape.len() as u64 > TASKS * STEPS, "the tape was recorded");
+    assert!(finished.tape.len() as u64 > STEPS, "the tape was recorded");
     engine.recycle(finished.tape);
     (ran - made, made - before)
 }
