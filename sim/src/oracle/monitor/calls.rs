@@ -262,7 +262,7 @@ pub(super) fn answered(
                 _ => Err("true at its TaskRemoved, or TaskRemoveTimeout when its time is over".to_owned()),
             };
             let what = format!("the cancel of `{name}`");
-            if *incarnation != None && !at_once {
+            if incarnation.is_some() && !at_once {
                 return said(&["G7"], &what, answer, may, facts);
             }
             (&["G7"], what, may)
