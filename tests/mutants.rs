@@ -165,7 +165,9 @@ const CHANGES: &[(&str, u32, Change)] = &[
         let Some(place) = pick(trace, numbers, is_event) else { return false };
         let record = trace.records[place].clone();
         let in_disorder = trace.header.as_ref().is_some_and(|header| header.config.disorder);
-        if in_disorder && matches!(&record.what, What::Event(event) if event.kind == EventKind::SubscriberOverflow) {
+        if in_disorder
+            && matches!(&record.what, What::Event(event) if event.kind == EventKind::SubscriberOverflow)
+        {
             return false; // the same drop of an event that was delivered twice: an equivalent trace
         }
         trace.records.insert(place + 1, record);
