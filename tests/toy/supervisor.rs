@@ -14,27 +14,27 @@ use serde_json::{Value, json};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
-pub type Body = Pin<Box<dyn Future<Output = Result<(), String>>>>;
+pub(crate) type Body = Pin<Box<dyn Future<Output = Result<(), String>>>>;
 
 /// A task, which is tried again after a failure.
 #[derive(Clone)]
-pub struct Spec {
-    pub name: &'static str,
-    pub delay: Duration,
+pub(crate) struct Spec {
+    pub(crate) name: &'static str,
+    pub(crate) delay: Duration,
     /// Makes the body of an attempt, counted from 1.
-    pub body: Rc<dyn Fn(u32) -> Body>,
+    pub(crate) body: Rc<dyn Fn(u32) -> Body>,
 }
 
 /// Lines of the log.
 #[derive(Clone)]
-pub struct Log {
+pub(crate) struct Log {
     started: Instant,
     lines: Rc<RefCell<Vec<String>>>,
     events: Rc<Cell<u64>>,
 }
 
 impl Log {
-    pub fn new(grace: Duration) -> Self {
+    pub(crate) fn new(grace: Duration) -> Self {
         let header = json!({
             "format": "simvisor-trace", "version": 1, "runtime": "toy 0.1",
             "config": {
@@ -46,7 +46,7 @@ impl Log {
     }
 
     /// Something was observed.
-    pub fn tell(&self, kind: &str, what: Value) {
+    pub(crate) fn tell(&self, kind: &str, what: Value) {
         let at_ns = self.started.elapsed().as_nanos() as u64;
         self.lines.borrow_mut().push(json!({ "at_ns": at_ns, kind: what }).to_string());
     }
@@ -60,7 +60,7 @@ impl Log {
         self.tell("event", more);
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.lines.borrow().iter().map(|line| format!("{line}\n")).collect()
     }
 }
@@ -71,14 +71,14 @@ struct Actor {
 }
 
 /// Runs tasks until each has ended or was removed.
-pub struct Toy {
+pub(crate) struct Toy {
     log: Log,
     actors: RefCell<BTreeMap<&'static str, Actor>>,
     calls: Cell<u32>,
 }
 
 impl Toy {
-    pub fn new(log: Log) -> Rc<Self> {
+    pub(crate) fn new(log: Log) -> Rc<Self> {
         Rc::new(Self { log, actors: RefCell::default(), calls: Cell::new(0) })
     }
 
@@ -88,7 +88,7 @@ impl Toy {
         op
     }
 
-    pub async fn run(self: &Rc<Self>, specs: Vec<Spec>) {
+    pub(crate) async fn run(self: &Rc<Self>, specs: Vec<Spec>) {
         let told: Vec<_> = specs.iter().map(told).collect();
         let op = self.call(json!({ "run": told }));
         for spec in specs {
@@ -109,7 +109,7 @@ impl Toy {
         self.actors.borrow_mut().iter_mut().find_map(|(name, actor)| Some((*name, actor.join.take()?)))
     }
 
-    pub fn remove(&self, name: &'static str) {
+    pub(crate) fn remove(&self, name: &'static str) {
         let op = self.call(json!({ "remove": name }));
         let cancel = self.actors.borrow_mut().get_mut(name).and_then(|actor| actor.cancel.take());
         let result = if let Some(cancel) = cancel {
@@ -170,7 +170,7 @@ async fn act(spec: Spec, mut cancelled: oneshot::Receiver<()>, log: Log) {
 }
 
 /// Runs a toy on Tokio's paused clock and gives its log.
-pub fn logged(play: impl AsyncFnOnce(Rc<Toy>)) -> String {
+pub(crate) fn logged(play: impl AsyncFnOnce(Rc<Toy>)) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
