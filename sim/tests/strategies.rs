@@ -62,6 +62,80 @@ fn one_step_after_twenty_five_is_found_by_a_uniform_walk_and_not_by_a_random_one
     assert_eq!(orderly_or_lucky, 0);
 }
 
+/// As [`order`], with preemption points in place of yields.
+fn order_at_points(engine: &mut Engine, source: Source, steps: &[usize]) -> (Vec<usize>, Finished) {
+    let made = Steps::default();
+    let world = engine.world(source);
+    for (lane, &steps) in steps.iter().enumerate() {
+        let (made, handle) = (Rc::clone(&made), world.handle());
+        world.handle().spawn(LaneKind::Operation, &Arc::from(format!("{lane}")), async move {
+            for number in 0..steps {
+                if number > 0 {
+                    step(&handle).await;
+                }
+                made.borrow_mut().push(lane);
+            }
+        });
+    }
+    let finished = world.run(&Limits::default(), |_| ());
+    (made.take(), finished)
+}
+
+#[test]
+fn a_uniform_walk_is_uniform_where_steps_end_at_preemption_points() {
+    let mut engine = Engine::new();
+    let mut seen: BTreeMap<Vec<usize>, u32> = BTreeMap::new();
+    for seed in 0..20_000 {
+        let source = profiled(seeded(seed, StrategyKind::Urw), |count| {
+            order_at_points(&mut engine, count, &[2, 4]).1.profile
+        });
+        *seen.entry(order_at_points(&mut engine, source, &[2, 4]).0).or_default() += 1;
+    }
+    assert_eq!(seen.len(), 15, "all interleavings of 2 and 4 steps");
+    assert!(seen.values().all(|count| (1_200..1_470).contains(count)), "{seen:?}");
+}
+
+#[test]
+fn a_selective_walk_finds_the_one_that_differs_among_many() {
+    // 60 lanes set two values one after the other and one looks: it must come after a first and before all seconds.
+    let looks_between = |engine: &mut Engine, source: Source| {
+        let world = engine.world(source);
+        let values = Rc::new(RefCell::new((0, 0)));
+        let bad = Rc::new(RefCell::new(false));
+        world.handle().reserve_lane(LaneKind::Actor, &Arc::from("x"));
+        world.handle().reserve_lane(LaneKind::Actor, &Arc::from("y"));
+        for number in 0..=60 {
+            let (handle, values, bad) = (world.handle(), Rc::clone(&values), Rc::clone(&bad));
+            world.handle().spawn(LaneKind::Operation, &Arc::from(format!("{number}")), async move {
+                step(&handle).await;
+                handle.rt().touches(Shared::Task("x"));
+                match number {
+                    60 => *bad.borrow_mut() = *values.borrow() == (1, 0),
+                    _ => values.borrow_mut().0 = 1,
+                }
+                step(&handle).await;
+                if number < 60 {
+                    handle.rt().touches(Shared::Task("y"));
+                    values.borrow_mut().1 = 1;
+                }
+            });
+        }
+        let finished = world.run(&Limits::default(), |_| ());
+        (bad.take(), finished)
+    };
+    let mut engine = Engine::new();
+    let mut found = |kind| {
+        let seeds = 0..1_000;
+        let hits = seeds.filter(|&seed| {
+            let source = profiled(seeded(seed, kind), |count| looks_between(&mut engine, count).1.profile);
+            looks_between(&mut engine, source).0
+        });
+        hits.count()
+    };
+    let (selective, random) = (found(StrategyKind::Surw), found(StrategyKind::Random));
+    assert!(selective > 60 && selective > 3 * random / 2, "{selective} selectively, {random} at random");
+}
+
 /// A place where another lane could run.
 async fn step(world: &Handle) {
     if world.rt().preempt(PreemptPoint::AfterBody) {

@@ -4,6 +4,7 @@ mod account;
 mod args;
 mod check;
 mod confirm;
+mod coverage;
 mod dialect;
 mod exit;
 mod explore;

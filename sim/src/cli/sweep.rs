@@ -18,6 +18,7 @@ use simvisor_sim::search::{
 use super::Started;
 use super::args::{Format, confidence, jobs, number, positive, seconds, strategy};
 use super::confirm;
+use super::coverage;
 use super::exit::{Exit, Trouble};
 use super::file;
 use super::interrupt;
@@ -224,6 +225,7 @@ impl Sweep {
         if self.require_witnesses == 0 && !untested.is_empty() {
             line(page, "witnesses", &format!("fewer than {WITNESSES_WANTED} for {}", untested.join(", ")));
         }
+        coverage::tell(&report.novelty, page);
         tell_failures(report, started, page);
         for (small, path) in shrunk {
             write!(page, "{BOLD}the smallest case{BOLD:#} for ");
@@ -284,6 +286,7 @@ impl Sweep {
             "judges_differ": report.judges_differ,
             "canaries": report.canaries,
             "verdicts": verdicts,
+            "coverage": coverage::as_json(&report.novelty),
             "rules": rules,
             "witnesses_wanted": self.witnesses_wanted(),
             "rules_short_of_witnesses": untested,

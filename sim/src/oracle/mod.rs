@@ -6,6 +6,7 @@
 
 mod attempts;
 mod controller;
+mod coverage;
 mod delivery;
 mod excuse;
 mod monitor;
@@ -17,6 +18,7 @@ mod state;
 mod tests;
 mod trackers;
 
+pub use coverage::{Coverage, Family, MACHINES, Machine, Shown};
 pub use excuse::Excuse;
 use excuse::Excuses;
 pub use monitor::{Monitor, Unexplained};

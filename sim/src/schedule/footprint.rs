@@ -105,6 +105,11 @@ impl Footprint {
         bits(self.does & other.against)
     }
 
+    /// What it touches, without being a step of `lane`, as a number that others which touch the same have as well.
+    pub(super) fn besides(self, lane: u32) -> u128 {
+        self.does & !Self::of_lane(lane).does
+    }
+
     /// Without the conflicts that come from publishing alone: all that tells those steps apart is the order of events
     /// of different futures.
     pub(super) fn without_order_of_events(mut self) -> Self {

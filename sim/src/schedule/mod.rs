@@ -139,7 +139,7 @@ impl Strategy {
     /// Takes the profile that it wanted.
     pub fn learn(&mut self, profile: Profile, numbers: &mut Numbers) {
         match self {
-            Self::Pct(pct) => pct.learn(profile.contested_steps(), numbers),
+            Self::Pct(pct) => pct.learn(&profile, numbers),
             Self::Urw(urw) => urw.learn(profile),
             Self::Surw(surw) => surw.learn(profile, numbers),
             Self::Fifo | Self::Count(_) | Self::Random(_) | Self::Pos(_) => {}

@@ -5,12 +5,15 @@
 //! lane that would run falls below all others. A bug that takes `depth` orderings among n lanes and k steps is found
 //! with a probability of at least 1 / (n·k^(depth-1)) per run.
 //!
-//! Departures: a step is a place where something else could run, ready or at a preemption point; k is what a first-in
-//! first-out run of the same scenario has of them, so that a seed means the same wherever it is run; the depth is
-//! drawn from 1, 2, 3 and 5. A lane that yields by itself falls below all others, so that none that spins starves the
+//! Departures: a step is a place where something else could run, ready or at a preemption point; k is learned from a
+//! first-in first-out run of the same scenario, so that a seed means the same wherever it is run. In that order some
+//! steps have no rival that have one in others, so that k is the number of steps that had one, or of all at instants at
+//! which more than one lane runs, by turns. The depth is drawn from 1, 2, 3 and 5, with 3 and 5 twice as often as
+//! the others. A lane that yields by itself falls below all others, so that none that spins starves the
 //! rest. Lanes keep their priority over incarnations. Whether tied timers are told apart is drawn once per world.
 
 use super::Temper;
+use super::profile::Profile;
 use super::random;
 use super::ranks::Ranks;
 use crate::choice::Site;
@@ -38,7 +41,7 @@ const DRAWN: i64 = 1 << 32;
 
 impl Pct {
     pub(super) fn draw(numbers: &mut Numbers) -> Self {
-        Self::with_depth(numbers.pick(&[1, 2, 3, 5]), numbers)
+        Self::with_depth(numbers.pick(&[1, 2, 3, 3, 5, 5]), numbers)
     }
 
     /// For bugs of this depth.
@@ -61,7 +64,11 @@ impl Pct {
         self.depth > 1
     }
 
-    pub(super) fn learn(&mut self, steps: u32, numbers: &mut Numbers) {
+    pub(super) fn learn(&mut self, profile: &Profile, numbers: &mut Numbers) {
+        let steps = match numbers.chance((1, 2)) {
+            true => profile.contested_steps(),
+            false => profile.crowded_steps(),
+        };
         self.falls = (1..self.depth).map(|_| 1 + numbers.below(steps.max(1))).collect();
         self.falls.sort_unstable_by(|one, other| other.cmp(one));
     }

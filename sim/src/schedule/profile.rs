@@ -13,7 +13,7 @@ use super::footprint::Footprint;
 pub struct Profile {
     /// Steps at which something else was ready.
     contested: u32,
-    /// Steps by lane and instant. Looked up, never iterated.
+    /// Steps by lane and instant. Looked up and summed.
     steps: FxHashMap<(u32, u64), u32>,
     /// Who spawned whom and when: child, parent, instant.
     spawns: Vec<(u32, u32, u64)>,
@@ -60,6 +60,18 @@ impl Profile {
         self.running = 0;
     }
 
+    /// Steps at instants at which more than one lane makes any: what a schedule may have to place something at.
+    pub(super) fn crowded_steps(&self) -> u32 {
+        // Sums over instants, so that the order of the map does not show.
+        let mut instants: FxHashMap<u64, (u32, u32)> = FxHashMap::default();
+        for (&(_, at_ns), &steps) in &self.steps {
+            let (lanes, sum) = instants.entry(at_ns).or_default();
+            *lanes += 1;
+            *sum += steps;
+        }
+        instants.values().filter(|(lanes, _)| *lanes > 1).map(|(_, sum)| sum).sum()
+    }
+
     /// Counts what a lane does at the instant of its spawn for the parent as well, until it is spawned.
     pub(super) fn fold(&mut self) {
         for &(child, parent, at_ns) in self.spawns.iter().rev() {
@@ -72,6 +84,19 @@ impl Profile {
     #[must_use]
     pub fn contested_steps(&self) -> u32 {
         self.contested
+    }
+
+    /// Steps that each lane owes at an instant to those of `selected` that it spawns then, itself or by another.
+    pub(super) fn owed(&self, selected: &[u32]) -> FxHashMap<(u32, u64), u32> {
+        let mut owed = FxHashMap::default();
+        for &(child, parent, at_ns) in self.spawns.iter().rev() {
+            let own = if selected.contains(&child) { self.steps(child, at_ns) } else { 0 };
+            let passed_on: u32 = owed.get(&(child, at_ns)).copied().unwrap_or(0);
+            if own + passed_on > 0 {
+                *owed.entry((parent, at_ns)).or_default() += own + passed_on;
+            }
+        }
+        owed
     }
 
     /// Steps of a lane at an instant.

@@ -6,7 +6,8 @@
 //! Departures: the counts come from a first-in first-out run of the same scenario just before. Virtual time moves when
 //! nothing can run, so that no step crosses an instant; steps are counted per lane and *instant*, and the walk is
 //! uniform over the interleavings of each instant. A lane that the count does not know at an instant counts as having
-//! one step left. What a lane does at the instant of its spawn counts for its parent until then. Lanes stand for the
+//! one step left. A lane that was interrupted is not drawn again for the step that it was interrupted for: two draws for
+//! one step would favour the long. What a lane does at the instant of its spawn counts for its parent until then. Lanes stand for the
 //! signatures of tasks. Whether tied timers are told apart is drawn once per world.
 
 use super::Temper;
@@ -23,6 +24,44 @@ pub struct Urw {
     ready: Weights,
     left: StepsLeft,
     running: u32,
+    aside: Aside,
+}
+
+/// A lane that has lost the draw for the next step, and takes part again in the one after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Aside {
+    #[default]
+    Nobody,
+    /// The running lane is about to give way.
+    Running,
+    /// It has given way, and is ready.
+    Lane(u32),
+}
+
+impl Aside {
+    /// Whether this lane, which has become ready, stays out of the next draw.
+    pub(super) fn takes(&mut self, lane: u32, running: u32) -> bool {
+        let takes = *self == Self::Running && lane == running;
+        if takes {
+            *self = Self::Lane(lane);
+        }
+        takes
+    }
+
+    /// The draw is over: who takes part again.
+    pub(super) fn returns(&mut self) -> Option<u32> {
+        match std::mem::take(self) {
+            Self::Lane(lane) => Some(lane),
+            Self::Running | Self::Nobody => None,
+        }
+    }
+
+    /// A lane is not ready any more.
+    pub(super) fn rested(&mut self, lane: u32) {
+        if *self == Self::Lane(lane) {
+            *self = Self::Nobody;
+        }
+    }
 }
 
 /// How many steps each lane has left at this instant.
@@ -80,6 +119,7 @@ impl Urw {
             ready: Weights::default(),
             left: StepsLeft::default(),
             running: 0,
+            aside: Aside::Nobody,
         }
     }
 
@@ -96,17 +136,27 @@ impl Urw {
     }
 
     pub(super) fn readied(&mut self, lane: u32) {
+        if !self.aside.takes(lane, self.running) {
+            self.joins(lane);
+        }
+    }
+
+    fn joins(&mut self, lane: u32) {
         let left = self.left.get(lane);
         self.ready.set(lane, left);
     }
 
     pub(super) fn rested(&mut self, lane: u32) {
+        self.aside.rested(lane);
         self.ready.set(lane, 0);
     }
 
     pub(super) fn begins(&mut self, lane: u32) {
         self.running = lane;
         self.left.made(lane, 1);
+        if let Some(lane) = self.aside.returns() {
+            self.joins(lane);
+        }
     }
 
     pub(super) fn ended(&mut self) {
@@ -123,8 +173,9 @@ impl Urw {
         }
         let own = self.left.get(self.running);
         let stays = goes_on(own, self.ready.total(), numbers);
-        if stays {
-            self.left.made(self.running, 1);
+        match stays {
+            true => self.left.made(self.running, 1),
+            false => self.aside = Aside::Running,
         }
         u32::from(!stays)
     }

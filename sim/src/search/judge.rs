@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::canary::Canary;
+use super::novelty::Novelty;
 use crate::case::{Case, FORMAT, Origin, Shown, VERSION};
 use crate::choice::{Fit, Misfit, Source, Tape};
-use crate::oracle::{Monitor, Rules, Violation};
+use crate::oracle::{Coverage, Monitor, Rules, Violation};
 use crate::rng::{Numbers, Stream};
 use crate::scenario::{Scenario, drive, generate};
 use crate::schedule::{Profile, Strategy, StrategyKind};
@@ -127,6 +128,7 @@ pub(crate) struct Judges {
     pub(crate) rules: Rules,
     pub(crate) monitor: Monitor,
     canary: Option<Canary>,
+    coverage: Option<Coverage>,
     events: u64,
     records: u64,
     end: Option<Verdict>,
@@ -148,6 +150,9 @@ impl Sink for Judges {
         if let Some(canary) = &mut self.canary {
             canary.begin();
         }
+        if let Some(coverage) = &mut self.coverage {
+            coverage.begin(header, texts);
+        }
         self.events = 0;
         self.records = 0;
         self.end = None;
@@ -159,6 +164,9 @@ impl Sink for Judges {
         match self.canary.as_mut().and_then(|canary| canary.lie(record)) {
             Some(lie) => self.tell(&lie, texts),
             None => self.tell(record, texts),
+        }
+        if let Some(coverage) = &mut self.coverage {
+            coverage.record(record, texts);
         }
         self.records += 1;
         match &record.what {
@@ -247,6 +255,13 @@ impl Runner {
     #[must_use]
     pub fn with_canary(self) -> Self {
         self.judges.borrow_mut().canary = Some(Canary::default());
+        self
+    }
+
+    /// Looks at what runs have shown, for [`Runner::add_coverage`].
+    #[must_use]
+    pub fn with_coverage(self) -> Self {
+        self.judges.borrow_mut().coverage = Some(Coverage::default());
         self
     }
 
@@ -340,6 +355,13 @@ impl Runner {
     pub fn add_witnesses(&self, sums: &mut [u64]) {
         for (sum, count) in sums.iter_mut().zip(self.judges.borrow().rules.witnesses()) {
             *sum += count;
+        }
+    }
+
+    /// Adds what the last run has shown, if that was looked at.
+    pub fn add_coverage(&self, novelty: &mut Novelty) {
+        if let Some(coverage) = &self.judges.borrow().coverage {
+            novelty.add(coverage);
         }
     }
 

@@ -5,6 +5,7 @@ mod confirm;
 pub(crate) mod deviations;
 mod explore;
 mod judge;
+mod novelty;
 mod odometer;
 mod outcome;
 mod shrink;
@@ -21,6 +22,7 @@ pub use explore::{
 };
 pub(crate) use judge::Judges;
 pub use judge::{CaseRun, Finding, Invariant, Judged, MONITOR, Runner, Verdict, profiled, replayed, seeded};
+pub use novelty::{Novelty, Species};
 pub use shrink::{
     SHRUNK, ShrinkError, ShrinkOptions, ShrinkProgress, Shrunk, Smaller, shrink, shrink_scenario, shrink_with,
 };

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::canary::{UNNOTICED, has_canary};
 use super::judge::{Finding, Judged, Runner, Verdict};
+use super::novelty::Novelty;
 use super::replayed;
 use crate::case::Case;
 use crate::choice::{Fit, Tape};
@@ -118,6 +119,8 @@ pub struct SweepReport {
     pub canaries: u64,
     /// How often each rule was put to the test, in the order of [`RULES`].
     pub witnesses: Vec<u64>,
+    /// What the seeds have shown.
+    pub novelty: Novelty,
     /// How many seeds broke each rule.
     pub broken: Vec<u64>,
     /// Seeds that showed something, by seed.
@@ -278,6 +281,7 @@ struct Share {
     judges_differ: u64,
     canaries: u64,
     witnesses: Vec<u64>,
+    novelty: Novelty,
     hashes: Vec<(u64, u64)>,
 }
 
@@ -289,6 +293,7 @@ impl SweepReport {
         self.choices += share.choices;
         self.judges_differ += share.judges_differ;
         self.canaries += share.canaries;
+        self.novelty.merge(&share.novelty);
         self.verdicts.iter_mut().zip(share.verdicts).for_each(|(sum, count)| *sum += count);
         self.witnesses.iter_mut().zip(&share.witnesses).for_each(|(sum, count)| *sum += count);
         self.hashes.extend(&share.hashes);
@@ -339,7 +344,7 @@ impl Shared {
     }
 
     fn runner(&self, planted: Planted) -> Runner {
-        let runner = Runner::new(self.options.limits);
+        let runner = Runner::new(self.options.limits).with_coverage();
         match planted {
             Planted::Nothing => runner,
             Planted::Canary => runner.with_canary(),
@@ -370,6 +375,7 @@ impl Shared {
             Planted::Canary => share.canaries += 1,
         }
         runner.add_witnesses(&mut share.witnesses);
+        runner.add_coverage(&mut share.novelty);
         if self.options.keep_hashes {
             share.hashes.push((seed, run.judged.trace_hash));
         }
