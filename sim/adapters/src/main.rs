@@ -201,6 +201,7 @@ impl Example {
                 simvisor: env!("CARGO_PKG_VERSION").to_owned(),
                 seed: Some(self.play.seed),
                 strategy: self.play.subject.clone(),
+                found_in: None,
             },
             shown: Shown {
                 verdict: self.outcome.verdict.to_owned(),
