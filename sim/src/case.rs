@@ -5,6 +5,11 @@
 
 mod program;
 
+mod bytes;
+
+pub use bytes::{INPUT_BYTES_MAX, Input, beside, is_artifact};
+
+use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -13,6 +18,7 @@ use thiserror::Error;
 
 use crate::choice::{Choice, Site, Tape};
 use crate::scenario::{Scenario, ScenarioError};
+use crate::trace::json::shown;
 
 pub use program::{NamedChoice, PROGRAM, PROGRAM_VERSION, Program, ProgramCase, Someone};
 
@@ -87,6 +93,14 @@ pub enum CaseError {
         path: String,
         /// Why.
         why: String,
+    },
+    /// It is not UTF-8.
+    #[error("{path}: is no text (byte {at} is not UTF-8); expected a case (JSON) or a scenario (TOML)")]
+    NoText {
+        /// The file.
+        path: String,
+        /// The first byte that is no text.
+        at: usize,
     },
     /// It is no JSON, or not this shape.
     #[error("{path}: {why}")]
@@ -190,7 +204,9 @@ impl Case {
         let head: Head = serde_json::from_str(text).map_err(|error| malformed(explain(&error)))?;
         match &head.format {
             Some(serde_json::Value::String(format)) if format == FORMAT => {}
-            Some(other) => return Err(CaseError::Foreign { path, found: other.to_string() }),
+            Some(other) => {
+                return Err(CaseError::Foreign { path, found: shown(&other.to_string(), 80) });
+            }
             None => return Err(CaseError::Foreign { path, found: "missing".to_owned() }),
         }
         if head.is_of_program() {
@@ -231,6 +247,9 @@ impl Head {
     }
 }
 
+/// Most characters of somebody else's text in a message.
+const SHOWN_CHARS_MAX: usize = 800;
+
 /// serde's message, which names line and column, with the nearest known name or a word on truncation.
 fn explain(error: &serde_json::Error) -> String {
     let text = error.to_string();
@@ -238,7 +257,10 @@ fn explain(error: &serde_json::Error) -> String {
         return format!("the file is truncated: {text}");
     }
     let hint = crate::scenario::nearest(&text);
-    format!("{text}{hint}")
+    // The place is at the end, and must not be cut off.
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let what = text.strip_suffix(&place).unwrap_or(&text);
+    format!("{}{place}{hint}", shown(what, SHOWN_CHARS_MAX))
 }
 
 /// The text of a file of bounded size.
@@ -246,6 +268,17 @@ fn explain(error: &serde_json::Error) -> String {
 /// # Errors
 /// Names the file and what is wrong with it.
 pub fn read_text(path: &Path) -> Result<String, CaseError> {
+    String::from_utf8(read_bytes(path, FILE_BYTES_MAX)?).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        CaseError::NoText { path: path.display().to_string(), at }
+    })
+}
+
+/// The bytes of a file that has at most this many.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, CaseError> {
     let shown = path.display().to_string();
     let unreadable = |why: String| CaseError::Unreadable { path: shown.clone(), why };
     let failed = |error: std::io::Error| unreadable(format!("cannot be read: {error}"));
@@ -255,16 +288,11 @@ pub fn read_text(path: &Path) -> Result<String, CaseError> {
     }
     let mut bytes = Vec::new();
     // What is no regular file does not tell its size beforehand.
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable(format!("has more than the {FILE_BYTES_MAX} bytes that are read")));
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(unreadable(format!("has more than the {bytes_max} bytes that are read")));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        unreadable(format!(
-            "is no text (byte {at} is not UTF-8); expected a case (JSON) or a scenario (TOML)"
-        ))
-    })
+    Ok(bytes)
 }
 
 fn write_tape<S: Serializer>(tape: &Tape, serializer: S) -> Result<S::Ok, S::Error> {
@@ -272,18 +300,59 @@ fn write_tape<S: Serializer>(tape: &Tape, serializer: S) -> Result<S::Ok, S::Err
 }
 
 fn read_tape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tape, D::Error> {
-    let entries: Vec<(String, u32, u32)> = Vec::deserialize(deserializer)?;
-    let choice = |(number, (site, arity, value)): (usize, (String, u32, u32))| {
-        let site = Site::from_name(&site).ok_or_else(|| {
-            de::Error::custom(format!("choice {number} of the tape is at an unknown site `{site}`"))
-        })?;
-        if value >= arity {
-            let text = format!(
-                "choice {number} of the tape has value {value} of {arity}; values are below the arity"
-            );
-            return Err(de::Error::custom(text));
+    /// Choices one by one: a tape of a million must not take a million strings.
+    struct Choices;
+
+    impl<'de> de::Visitor<'de> for Choices {
+        type Value = Tape;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of choices, each as [site, arity, value]")
         }
-        Ok(Choice { site, arity, value })
-    };
-    entries.into_iter().enumerate().map(choice).collect()
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut entries: A) -> Result<Tape, A::Error> {
+            let mut tape = Tape::new();
+            while let Some((NamedSite(site), arity, value)) =
+                entries.next_element::<(NamedSite, u32, u32)>()?
+            {
+                let number = tape.len();
+                let site = site.map_err(|name| {
+                    let name = shown(&name, 80);
+                    de::Error::custom(format!("choice {number} of the tape is at an unknown site `{name}`"))
+                })?;
+                if value >= arity {
+                    return Err(de::Error::custom(format!(
+                        "choice {number} of the tape has value {value} of {arity}; values are below the arity"
+                    )));
+                }
+                tape.push(Choice { site, arity, value });
+            }
+            Ok(tape)
+        }
+    }
+
+    deserializer.deserialize_seq(Choices)
+}
+
+/// A site by its name, or the name that no site has.
+struct NamedSite(Result<Site, String>);
+
+impl<'de> Deserialize<'de> for NamedSite {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+
+        impl de::Visitor<'_> for Name {
+            type Value = NamedSite;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a site, such as \"schedule\"")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<NamedSite, E> {
+                Ok(NamedSite(Site::from_name(name).ok_or_else(|| name.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Name)
+    }
 }

@@ -8,6 +8,7 @@ pub mod check;
 pub mod choice;
 pub mod conform;
 pub mod env;
+pub mod fuzz;
 pub mod oracle;
 pub mod pattern;
 pub mod report;

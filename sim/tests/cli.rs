@@ -664,3 +664,180 @@ fn a_world_that_is_too_large_is_refused_with_an_estimate() {
         &["schedules are expected", "--limit 1000", "--delays"],
     );
 }
+
+/// Bytes of a fuzz artifact: two tasks whose attempts fail, a removal, the end, and choices.
+const ARTIFACT: [u8; 37] = [
+    0x01, 0, 3, 0, 0, 0x14, 2, 0, 0x11, 0, 3, 0, 0, 0x14, 2, 0, 0x27, 5, 0, 0x00, 0, //
+    0x82, 0, 0x82, 0, 0x82, 0, 0x82, 0, 0x82, 0, 0x82, 0, 0x82, 0, 0x82, 0,
+];
+
+/// A name as libFuzzer gives it.
+const ARTIFACT_NAME: &str = "crash-0123456789abcdef0123456789abcdef01234567";
+
+#[test]
+fn a_fuzz_artifact_is_replayed_saved_and_replayed_again() {
+    let folder = folder();
+    let artifact = file(&folder, ARTIFACT_NAME, ARTIFACT);
+    let case = folder.path().join("case.json");
+    let output = ran(&["replay", text(&artifact), "--save", text(&case)]);
+    assert_eq!(code(&output), CLEAN, "{}", stderr(&output));
+    let shown = stdout(&output);
+    assert!(field(&shown, "artifact").ends_with("37 bytes of the fuzz target `world`"), "{shown}");
+    assert!(field(&shown, "then").starts_with("not known, for there is no "), "{shown}");
+    assert!(shown.contains("execution failed: boom"), "{shown}");
+    assert_eq!(read(&case)["origin"]["strategy"], "fuzz");
+
+    let again = ran(&["replay", text(&case)]);
+    assert_eq!(code(&again), CLEAN, "{}", stderr(&again));
+    assert_eq!(field(&stdout(&again), "trace"), field(&shown, "trace"));
+
+    // Under another name it has to be said what it is.
+    let other = file(&folder, "something", ARTIFACT);
+    refused(&["replay", text(&other)], &["simvisor replay --artifact"]);
+    let output = ran(&["replay", "--artifact", text(&other)]);
+    assert_eq!(field(&stdout(&output), "trace"), field(&shown, "trace"));
+    // The same bytes with other choices are another run.
+    let plain = file(&folder, "plain", &ARTIFACT[..19]);
+    assert_ne!(
+        field(&stdout(&ran(&["replay", "--artifact", text(&plain)])), "trace"),
+        field(&shown, "trace")
+    );
+}
+
+#[test]
+fn an_artifact_with_its_case_beside_it_tells_what_has_changed_since() {
+    let folder = folder();
+    let artifact = file(&folder, ARTIFACT_NAME, ARTIFACT);
+    let beside = folder.path().join(format!("{ARTIFACT_NAME}.json"));
+    assert_eq!(code(&ran(&["replay", text(&artifact), "--save", text(&beside)])), CLEAN);
+    let output = ran(&["replay", text(&artifact)]);
+    assert_eq!(code(&output), CLEAN, "{}", stderr(&output));
+    let shown = stdout(&output);
+    assert!(field(&shown, "artifact").contains("with the case beside it, fuzz, simvisor "), "{shown}");
+    assert!(!shown.contains("changed"), "{shown}");
+    assert_eq!(field(&shown, "now"), "nothing, as then");
+
+    let original = read(&beside);
+    let changed = |alter: &dyn Fn(&mut Value)| {
+        let mut case = original.clone();
+        case["origin"]["simvisor"] = json!("0.0.1");
+        alter(&mut case);
+        fs::write(&beside, case.to_string()).expect("written");
+        let output = ran(&["replay", text(&artifact)]);
+        assert_eq!(code(&output), CLEAN, "{}", stderr(&output));
+        field(&stdout(&output), "changed")
+    };
+    let scenario = changed(&|case| case["scenario"]["config"]["grace"] = json!("7s"));
+    assert!(scenario.contains("`config.grace` was \"7s\" and is \"5ms\""), "{scenario}");
+    assert!(scenario.contains("this is simvisor 0."), "{scenario}");
+    let tape = changed(&|case| case["tape"][0] = json!(["timer-tie", 2, 1]));
+    assert!(tape.contains("another way from choice 0 on: timer-tie = 1 of 2 then"), "{tape}");
+    let rule = changed(&|case| case["shown"]["rule"] = json!("A1"));
+    assert!(rule.contains("the same choices show A1 then, done now"), "{rule}");
+    fs::write(&beside, "{").expect("written");
+    refused(&["replay", text(&artifact)], &[text(&beside), "truncated"]);
+}
+
+#[test]
+fn artifacts_of_readers_are_read_again() {
+    let folder = folder();
+    for target in ["case_file", "scenario_toml", "trace_jsonl", "differential"] {
+        fs::create_dir(folder.path().join(target)).expect("made");
+        let artifact = file(&folder, &format!("{target}/{ARTIFACT_NAME}"), ARTIFACT);
+        let output = ran(&["replay", text(&artifact)]);
+        assert_eq!(code(&output), CLEAN, "{}", stderr(&output));
+        assert!(field(&stdout(&output), "artifact").ends_with(&format!("of the fuzz target `{target}`")));
+        refused(&["replay", text(&artifact), "--shrink"], &[&format!("cargo fuzz tmin {target} ")]);
+    }
+}
+
+#[test]
+fn a_corpus_has_a_folder_for_each_target() {
+    let folder = folder();
+    let output = ran(&["corpus", text(folder.path())]);
+    assert_eq!(code(&output), CLEAN, "{}", stderr(&output));
+    for target in ["world", "case_file", "scenario_toml", "trace_jsonl", "differential"] {
+        let count = fs::read_dir(folder.path().join(target)).expect("a folder").count();
+        assert!(count >= 10, "{target}: {count}");
+    }
+}
+
+/// Files that are nothing that is read here, by name.
+fn rubbish(folder: &TempDir) -> Vec<(PathBuf, &'static str)> {
+    let mut state = 1_u32;
+    let random: Vec<u8> = (0..5_000)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .collect();
+    let other_project = r#"{"format":"other-case","version":3,"seed":7,"program":[1,2,3]}"#;
+    let name = "x".repeat(3_000_000);
+    let deep = |open: &str| open.repeat(2_000_000);
+    vec![
+        (file(folder, "empty", ""), "empty"),
+        (file(folder, "random", random), "UTF-8"),
+        (file(folder, "zeros", vec![0; 10_000_000]), ""),
+        (folder.path().to_owned(), "is a directory"),
+        (file(folder, "foreign.json", other_project), ""),
+        (file(folder, "arrays.json", format!("{{\"format\":{}", deep("["))), ""),
+        (file(folder, "tables.toml", format!("a = {}", deep("{ a = "))), ""),
+        (file(folder, "name.json", format!("{{\"{name}\":1}}")), ""),
+        (file(folder, "name.toml", format!("{name} = 1")), ""),
+        (file(folder, "escape.toml", "\"\\u001b[31mred\" = 1"), ""),
+        (file(folder, "line", deep("x")), ""),
+    ]
+}
+
+/// Whatever is given to whatever reads it: exit code 2, and one short printable line on stderr that names the file.
+#[test]
+fn every_reader_refuses_rubbish_in_one_short_line() {
+    let folder = folder();
+    let commands: [&[&str]; 7] =
+        [&["run"], &["replay"], &["replay", "--lenient"], &["shrink"], &["why"], &["explore"], &["check"]];
+    for (path, word) in rubbish(&folder) {
+        for command in commands {
+            let arguments = [command, &[text(&path)]].concat();
+            let output = bounded(&arguments);
+            let error = stderr(&output);
+            let start: String = error.chars().take(3_000).collect();
+            assert_eq!(code(&output), BAD_INPUT, "{arguments:?}: {start}");
+            assert!(error.len() < 3_000 && error.lines().count() == 1, "{arguments:?}: {start}");
+            assert!(error.starts_with(&format!("error: {}: ", path.display())), "{arguments:?}: {start}");
+            assert!(!error.trim_end().contains(char::is_control), "{arguments:?}: {start}");
+            // A trace is read line by line, and says so.
+            assert!(error.contains(word) || command == ["check"], "{arguments:?}: {start}");
+            assert_eq!(stdout(&output), "", "{arguments:?}");
+        }
+    }
+    let zeros = folder.path().join("zeros");
+    let output = bounded(&["replay", "--artifact", text(&zeros)]);
+    assert_eq!(code(&output), BAD_INPUT);
+    assert!(stderr(&output).contains("more than the 1048576 bytes that are read"), "{}", stderr(&output));
+}
+
+/// Runs the program where it cannot have more than 512 MiB of memory.
+#[cfg(target_os = "linux")]
+fn bounded(arguments: &[&str]) -> Output {
+    let script = "ulimit -v 524288 && exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_simvisor")]).args(arguments);
+    command.env_remove("CARGO_PKG_NAME").env_remove("CLICOLOR_FORCE");
+    command.current_dir(env!("CARGO_TARGET_TMPDIR")).output().expect("the program starts")
+}
+
+/// Elsewhere nobody tells how to limit it.
+#[cfg(not(target_os = "linux"))]
+fn bounded(arguments: &[&str]) -> Output {
+    ran(arguments)
+}
+
+#[test]
+fn a_case_that_is_cut_anywhere_is_refused() {
+    let folder = folder();
+    let whole = fs::read(saved(&folder)).expect("readable");
+    for part in 1..12 {
+        let cut = file(&folder, "cut.json", &whole[..whole.len() * part / 12]);
+        file_refused("replay", &cut, &["truncated", "line"]);
+    }
+}

@@ -1,10 +1,12 @@
 //! Reading and writing the two kinds of file, and telling one from the other.
 
 use std::path::Path;
+use std::time::Duration;
 
-use simvisor_sim::case::{Case, read_text};
+use simvisor_sim::case::{Case, CaseError, is_artifact, read_text};
 use simvisor_sim::scenario::{Scenario, from_toml};
 
+use super::artifact;
 use super::exit::Trouble;
 
 /// Reads a scenario (TOML).
@@ -26,19 +28,40 @@ pub(crate) fn scenario(path: &Path) -> Result<Scenario, Trouble> {
     from_toml(&text).map_err(|error| Trouble::Input(format!("{shown}: {error}")))
 }
 
-/// Reads a case file (JSON).
+/// Reads a case: a case file (JSON), or an artifact of the fuzz target `world`, which is known by its name.
 ///
 /// # Errors
 /// Names the file, the place in it, what was expected; for a scenario, the command that takes it.
 pub(crate) fn case(path: &Path) -> Result<Case, Trouble> {
+    if is_artifact(path) {
+        return artifact::case(path, PATIENCE).map(|artifact| artifact.case);
+    }
     let shown = path.display();
-    let text = read_text(path).map_err(|error| Trouble::Input(error.to_string()))?;
+    let text =
+        read_text(path).map_err(|error| Trouble::Input(format!("{error}{}", or_artifact(&error, path))))?;
     if !text.trim().is_empty() && !looks_like_json(&text) {
         return Err(Trouble::Input(format!(
-            "{shown}: line 1: this is no JSON, expected a case file; a scenario (TOML) is run by `simvisor run {shown}`"
+            "{shown}: line 1: this is no JSON, expected a case file; a scenario (TOML) is run by `simvisor run {shown}`, \
+             the bytes of a fuzz artifact by `simvisor replay --artifact {shown}`"
         )));
     }
     Case::parse(&shown.to_string(), &text).map_err(|error| Trouble::Input(error.to_string()))
+}
+
+/// How long the run of an artifact may go on without a sign of life.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What else a file could be that is no text.
+fn or_artifact(error: &CaseError, path: &Path) -> String {
+    match error {
+        CaseError::NoText { .. } => {
+            format!(
+                "; the bytes of a fuzz artifact are run by `simvisor replay --artifact {}`",
+                path.display()
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 /// Writes a case file.

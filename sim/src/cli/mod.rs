@@ -1,10 +1,12 @@
-//! The command line: `sweep`, `explore`, `run`, `replay`, `shrink`, `why`, `check`, `dialect`, `rules`. One file each; what they share is beside them.
+//! The command line: `sweep`, `explore`, `run`, `replay`, `shrink`, `why`, `check`, `dialect`, `corpus`, `rules`. One file each; what they share is beside them.
 
 mod account;
 mod args;
+mod artifact;
 mod check;
 mod confirm;
 mod coverage;
+mod corpus;
 mod dialect;
 mod exit;
 mod explore;
@@ -65,7 +67,7 @@ enum Command {
     Explore(explore::Explore),
     /// Run one seed or one scenario file and print its events.
     Run(run::Run),
-    /// Run a case file again, choice by choice.
+    /// Run a case file or a fuzz artifact again, choice by choice.
     Replay(replay::Replay),
     /// Find the smallest case that breaks the same rule.
     Shrink(shrink::Shrink),
@@ -75,6 +77,8 @@ enum Command {
     Check(check::Check),
     /// List or print the built-in dialects of `check`.
     Dialect(dialect::ShowDialect),
+    /// Write the inputs that the fuzz targets begin with.
+    Corpus(corpus::Corpus),
     /// List the rules that every run is held against.
     Rules(rules::Rules),
 }
@@ -104,11 +108,12 @@ fn carry_out(command: &Command, page: &Page) -> Result<Exit, Trouble> {
         Command::Sweep(sweep) => sweep.carry_out(page, run_by_cargo()),
         Command::Explore(explore) => explore.carry_out(page, run_by_cargo()),
         Command::Run(run) => run.carry_out(page),
-        Command::Replay(replay) => replay.carry_out(page),
+        Command::Replay(replay) => replay.carry_out(page, run_by_cargo()),
         Command::Shrink(shrink) => shrink.carry_out(page, run_by_cargo()),
         Command::Why(why) => why.carry_out(page),
         Command::Check(check) => check.carry_out(page),
         Command::Dialect(dialect) => dialect.carry_out(page),
+        Command::Corpus(corpus) => corpus.carry_out(page),
         Command::Rules(rules) => rules.carry_out(page),
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
+use simvisor_sim::case::Case;
 use simvisor_sim::scenario::to_short_toml;
 use simvisor_sim::search::{ShrinkError, ShrinkOptions, ShrinkProgress, Shrunk, shrink};
 
@@ -36,30 +37,43 @@ pub(crate) struct Shrink {
 impl Shrink {
     pub(crate) fn carry_out(&self, page: &Page, started: Started) -> Result<Exit, Trouble> {
         let case = file::case(&self.file)?;
-        let stop = interrupt::flag()?;
-        let options = ShrinkOptions { replays_max: self.max_replays, ..ShrinkOptions::default() };
-        let bar = bar();
-        let shrunk = shrink(&case, &options, &stop, |progress| advance(&bar, progress));
-        bar.finish_and_clear();
-        let shrunk = match shrunk {
-            Ok(shrunk) => shrunk,
-            Err(error @ ShrinkError::Clean) => {
-                match self.format {
-                    Format::Text => line(page, "result", &format!("{GOOD}{error}{GOOD:#}")),
-                    Format::Json => writeln!(page, "{}", json!({ "rule": null })),
-                }
-                return Ok(Exit::Clean);
-            }
-            Err(error) => return Err(Trouble::Input(format!("{}: {error}", self.file.display()))),
-        };
         let out = self.out.clone().unwrap_or_else(|| beside(&self.file));
-        file::save(&shrunk.case, &out)?;
-        match self.format {
-            Format::Text => tell(&shrunk, &out, started, page),
-            Format::Json => writeln!(page, "{}", as_json(&shrunk, &out, started)),
-        }
-        Ok(Exit::Violation)
+        make_small(&case, &self.file, &out, self.max_replays, self.format, page, started)
     }
+}
+
+/// Shrinks the case that came from `file`, writes the small one to `out` and shows it.
+pub(super) fn make_small(
+    case: &Case,
+    file: &Path,
+    out: &Path,
+    replays_max: u64,
+    format: Format,
+    page: &Page,
+    started: Started,
+) -> Result<Exit, Trouble> {
+    let stop = interrupt::flag()?;
+    let options = ShrinkOptions { replays_max, ..ShrinkOptions::default() };
+    let bar = bar();
+    let shrunk = shrink(case, &options, &stop, |progress| advance(&bar, progress));
+    bar.finish_and_clear();
+    let shrunk = match shrunk {
+        Ok(shrunk) => shrunk,
+        Err(error @ ShrinkError::Clean) => {
+            match format {
+                Format::Text => line(page, "result", &format!("{GOOD}{error}{GOOD:#}")),
+                Format::Json => writeln!(page, "{}", json!({ "rule": null })),
+            }
+            return Ok(Exit::Clean);
+        }
+        Err(error) => return Err(Trouble::Input(format!("{}: {error}", file.display()))),
+    };
+    file::save(&shrunk.case, out)?;
+    match format {
+        Format::Text => tell(&shrunk, out, started, page),
+        Format::Json => writeln!(page, "{}", as_json(&shrunk, out, started)),
+    }
+    Ok(Exit::Violation)
 }
 
 /// Where a small case goes: beside the large one.

@@ -1,6 +1,7 @@
 //! A scenario: everything about a run that is not a choice. Plain data that a person can write as TOML and a
 //! generator can draw.
 
+mod arbitrary;
 mod drive;
 pub(crate) mod factor;
 mod generate;
@@ -9,6 +10,7 @@ mod short;
 mod span;
 mod toml_file;
 
+pub use arbitrary::Instruction;
 pub(crate) use drive::event_note;
 pub use drive::{Play, drive};
 pub use generate::generate;

@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::{Action, Mode, Scenario};
+use crate::trace::json::shown;
 
 /// Most tasks, subscribers, receivers and operations that a scenario may have.
 const PARTS_MAX: usize = 1_000_000;
+
+/// Most bytes of a scenario in TOML. Its parser takes up to 60 bytes of memory for each of them.
+const TOML_BYTES_MAX: usize = 4 << 20;
 
 /// Why a scenario cannot be run. The text says where and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -19,6 +23,12 @@ pub struct ScenarioError(pub String);
 /// # Errors
 /// Says the line and column, what was expected, and for an unknown name the nearest known one.
 pub fn from_toml(text: &str) -> Result<Scenario, ScenarioError> {
+    if text.len() > TOML_BYTES_MAX {
+        return Err(ScenarioError(format!(
+            "{} bytes are more than the {TOML_BYTES_MAX} that a scenario in TOML may have",
+            text.len()
+        )));
+    }
     let scenario: Scenario = toml::from_str(text).map_err(|error| ScenarioError(explain(text, &error)))?;
     scenario.check()?;
     Ok(scenario)
@@ -40,15 +50,21 @@ pub fn to_short_toml(scenario: &Scenario) -> Result<String, ScenarioError> {
     toml::to_string(&super::short(scenario)).map_err(|error| ScenarioError(error.to_string()))
 }
 
+/// Most characters of a message about a scenario.
+const MESSAGE_CHARS_MAX: usize = 800;
+
 /// The parser's message with its place, and the nearest known name where a name is unknown.
 fn explain(text: &str, error: &toml::de::Error) -> String {
     let place = error.span().map_or_else(String::new, |span| {
-        let before = &text[..span.start.min(text.len())];
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+        let before = &text.as_bytes()[..span.start.min(text.len())];
+        let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+        let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
         format!("line {line}, column {column}: ")
     });
-    format!("{place}{}{}", error.message().trim_end(), nearest(error.message()))
+    let message = error.message().lines().map(str::trim).collect::<Vec<_>>().join("; ");
+    let hint = nearest(error.message());
+    format!("{place}{}{hint}", shown(message.trim_end(), MESSAGE_CHARS_MAX))
 }
 
 /// ` (did you mean …?)` for serde's "unknown field `x`, expected one of `a`, `b`".
@@ -58,10 +74,27 @@ pub(crate) fn nearest(message: &str) -> String {
     }
     let mut names = message.split('`').skip(1).step_by(2);
     let Some(unknown) = names.next() else { return String::new() };
-    match names.max_by_key(|known| (strsim::jaro_winkler(unknown, known) * 1_000.0) as u32) {
-        Some(known) if strsim::jaro_winkler(unknown, known) > 0.6 => format!("; did you mean `{known}`?"),
+    match nearest_of(unknown, names) {
+        Some((known, likeness)) if likeness > 600 => format!("; did you mean `{known}`?"),
         _ => String::new(),
     }
+}
+
+/// Longer names than this, in bytes, are like no other: comparing takes time in proportion to both.
+const COMPARED_BYTES_MAX: usize = 64;
+/// At most so many names are looked at.
+const COMPARED_MAX: usize = 10_000;
+
+/// The name that is most like `name`, and how much, in thousandths.
+fn nearest_of<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<(&'a str, u32)> {
+    let is_short = |name: &str| name.len() <= COMPARED_BYTES_MAX;
+    if !is_short(name) {
+        return None;
+    }
+    let known = known.take(COMPARED_MAX).filter(|known| is_short(known));
+    known
+        .map(|known| (known, (strsim::jaro_winkler(name, known) * 1_000.0) as u32))
+        .max_by_key(|&(_, likeness)| likeness)
 }
 
 impl Scenario {
@@ -70,7 +103,7 @@ impl Scenario {
     /// # Errors
     /// Names the first thing that does not make sense.
     pub fn check(&self) -> Result<(), ScenarioError> {
-        let fail = |text: String| Err(ScenarioError(text));
+        let fail = |text: String| Err(ScenarioError(shown(&text, MESSAGE_CHARS_MAX)));
         let parts = [self.tasks.len(), self.subscribers.len(), self.receivers.len(), self.operations.len()];
         if let Some(parts) = parts.into_iter().find(|&parts| parts > PARTS_MAX) {
             return fail(format!(
@@ -109,9 +142,8 @@ impl Scenario {
                 && !keys.contains(key.as_str())
             {
                 let verb = if matches!(operation.action, Action::Add(_)) { "adds" } else { "submits" };
-                let near =
-                    keys.iter().max_by_key(|known| (strsim::jaro_winkler(key, known) * 1_000.0) as u32);
-                let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                let near = nearest_of(key, keys.iter().copied());
+                let hint = near.map_or_else(String::new, |(near, _)| format!("; did you mean `{near}`?"));
                 return fail(format!("operation {number} {verb} `{key}`, but no task has this key{hint}"));
             }
             if let Some(calm_at) = self.calm_at

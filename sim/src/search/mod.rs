@@ -26,6 +26,7 @@ pub use novelty::{Novelty, Species};
 pub use shrink::{
     SHRUNK, ShrinkError, ShrinkOptions, ShrinkProgress, Shrunk, Smaller, shrink, shrink_scenario, shrink_with,
 };
+pub(crate) use sweep::first_difference;
 pub use sweep::{
     HANG, NONDETERMINISM, PANIC, Progress, SeedFailure, SweepError, SweepOptions, SweepReport, panic_message,
     sweep,

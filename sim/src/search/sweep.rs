@@ -423,8 +423,8 @@ impl Shared {
     }
 }
 
-/// How two runs of one seed differ: choices, trace and verdict.
-fn first_difference(one: &Judged, other: &Judged) -> Option<String> {
+/// How two runs of one input differ: choices, trace and verdict.
+pub(crate) fn first_difference(one: &Judged, other: &Judged) -> Option<String> {
     if let Some(index) =
         (0..one.tape.len().max(other.tape.len())).find(|&i| one.tape.get(i) != other.tape.get(i))
     {
@@ -433,7 +433,7 @@ fn first_difference(one: &Judged, other: &Judged) -> Option<String> {
             None => "no more choices".to_owned(),
         };
         return Some(format!(
-            "two runs of this seed differ at choice {index}: {}, then {}",
+            "two runs of this input differ at choice {index}: {}, then {}",
             shown(one),
             shown(other)
         ));
@@ -441,11 +441,11 @@ fn first_difference(one: &Judged, other: &Judged) -> Option<String> {
     if one.trace_hash != other.trace_hash {
         let (one, other) = (one.trace_hash, other.trace_hash);
         return Some(format!(
-            "two runs of this seed made the same choices and other traces: {one:#018x}, {other:#018x}"
+            "two runs of this input made the same choices and other traces: {one:#018x}, {other:#018x}"
         ));
     }
     if one.verdict != other.verdict || one.findings != other.findings {
-        return Some("two runs of this seed made the same trace and were judged differently".to_owned());
+        return Some("two runs of this input made the same trace and were judged differently".to_owned());
     }
     None
 }

@@ -443,7 +443,11 @@ impl Core {
                 }
                 Next::Turn(CLOCK, None, _) => self.clock_turn(state),
                 Next::Turn(_, None, _) => unreachable!("a ready slot has a future"),
-                Next::Vain => {}
+                // A step without effect is no turn: a run on the tape that is recorded, which has none, counts the same.
+                Next::Vain => {
+                    self.turn.set(self.turn.get() - 1);
+                    turns_at_instant -= 1;
+                }
                 Next::GiveUp => return End::Limit("the search gave the run up".to_owned()),
             }
         }

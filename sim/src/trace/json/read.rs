@@ -297,7 +297,7 @@ impl<R: io::BufRead> Lines<R> {
 }
 
 /// Somebody else's text for a message: on one line, and not too long.
-fn shown(text: &str, chars_max: usize) -> String {
+pub(crate) fn shown(text: &str, chars_max: usize) -> String {
     let mut shown: String = text
         .chars()
         .take(chars_max)

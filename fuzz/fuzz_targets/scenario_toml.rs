@@ -1,0 +1,6 @@
+//! A scenario is read or refused, whatever the bytes are.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    simvisor_sim::fuzz::scenario_toml(bytes);
+});
