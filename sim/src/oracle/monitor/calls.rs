@@ -1,6 +1,6 @@
 //! Calls that have not returned, and what each may return and until when: contract sections 6 to 8.
 
-use super::complaint::{Fits, expected, unexplained};
+use super::complaint::{Fits, expected, overdue, unexplained};
 use super::run::describe;
 use crate::trace::{Admission, Answer, Call, SpecNote, Text, Texts};
 
@@ -138,10 +138,13 @@ impl Calls {
                 Kind::Submit { wait, .. } => (may_submit(*wait), &["C4"], "a submission that nothing kept"),
             };
             if late {
-                return unexplained(
-                    rules,
-                    format!("{what} (operation {}) was not answered at once", open.op),
-                );
+                let what = format!("{what} (operation {}) was not answered at once", open.op);
+                return match &open.kind {
+                    Kind::Cancel { removed_ns: None, until_ns, incarnation: Some(_), .. } => {
+                        overdue(rules, what, until_ns.saturating_add(late_ns))
+                    }
+                    _ => unexplained(rules, what),
+                };
             }
         }
         Ok(())
@@ -212,8 +215,7 @@ pub(super) fn answered(
     let at_once = open.at_ns == facts.now_ns;
     let unchanged = open.registry == facts.registry;
     let closed = facts.shutdown || facts.over;
-    let name = facts.task.name;
-    let (rules, call, may): (&'static [&'static str], String, Result<(), String>) = match &open.kind {
+    let (rules, call, may): (&'static [&'static str], &'static str, Result<(), String>) = match &open.kind {
         Kind::Add { was_registered, accepted, .. } => {
             let may = if *accepted {
                 allow(matches!(answer, Answer::Done), "Ok")
@@ -229,7 +231,7 @@ pub(super) fn answered(
                     _ => Err("Ok, with TaskAddRequested, or a refusal".to_owned()),
                 }
             };
-            (&["G2", "G5"], format!("the add of `{name}`"), may)
+            (&["G2", "G5"], "the add", may)
         }
         Kind::Remove { incarnation, .. } => {
             let may = match (answer, incarnation) {
@@ -242,7 +244,7 @@ pub(super) fn answered(
                 (Answer::NotFound, None) => Ok(()),
                 _ => Err("Ok or TaskNotFound".to_owned()),
             };
-            (&["G3"], format!("the removal of `{name}`"), may)
+            (&["G3"], "the removal", may)
         }
         Kind::Cancel { incarnation, until_ns, removed_ns, .. } => {
             let now = facts.now_ns;
@@ -261,16 +263,15 @@ pub(super) fn answered(
                 }
                 _ => Err("true at its TaskRemoved, or TaskRemoveTimeout when its time is over".to_owned()),
             };
-            let what = format!("the cancel of `{name}`");
             if incarnation.is_some() && !at_once {
-                return said(&["G7"], &what, answer, may, facts);
+                return said(&["G7"], "the cancel", answer, may, facts);
             }
-            (&["G7"], what, may)
+            (&["G7"], "the cancel", may)
         }
-        Kind::List => (&["G1"], "list_tasks".to_owned(), listed(answer, unchanged, || names(false), facts)),
+        Kind::List => (&["G1"], "list_tasks", listed(answer, unchanged, || names(false), facts)),
         Kind::Snapshot => {
             let same = open.alive == facts.alive;
-            (&["G8"], "snapshot".to_owned(), listed(answer, same, || names(true), facts))
+            (&["G8"], "snapshot", listed(answer, same, || names(true), facts))
         }
         Kind::IsAlive(_) => {
             let may = match answer {
@@ -280,7 +281,7 @@ pub(super) fn answered(
                 }
                 _ => Err("true or false".to_owned()),
             };
-            (&["G8"], format!("is_alive of `{name}`"), may)
+            (&["G8"], "is_alive", may)
         }
         Kind::WaitReady => {
             let may = allow(*answer == Answer::Done && facts.was_up, "Ok, once the run is up");
@@ -291,7 +292,7 @@ pub(super) fn answered(
                 *answer == Answer::Done && (closed || facts.may_be_ending),
                 "Ok, after ShutdownRequested",
             );
-            (&["D2"], "the shutdown call".to_owned(), may)
+            (&["D2"], "the shutdown call", may)
         }
         Kind::Submit { wait, .. } => {
             let may = match answer {
@@ -302,17 +303,16 @@ pub(super) fn answered(
                 Answer::Closed => allow(closed || facts.may_be_ending, "Ok"),
                 _ => Err("Ok, Full or Closed".to_owned()),
             };
-            let what = format!("the submission of `{name}`");
             if *wait {
-                return said(&["C4"], &what, answer, may, facts);
+                return said(&["C4"], "the submission", answer, may, facts);
             }
-            (&["C4"], what, may)
+            (&["C4"], "the submission", may)
         }
     };
     if !at_once {
-        return unexplained(rules, format!("{call} was answered later than at once"));
+        return unexplained(rules, format!("{} was answered later than at once", named(call, facts)));
     }
-    said(rules, &call, answer, may, facts)
+    said(rules, call, answer, may, facts)
 }
 
 fn allow(fits: bool, instead: &str) -> Result<(), String> {
@@ -349,7 +349,16 @@ fn said(
         Ok(()) => Ok(()),
         Err(instead) => {
             let answer = describe(answer, facts.texts);
+            let call = named(call, facts);
             expected(rules, format!("{call} was answered {answer}"), format!("{instead} as the answer"))
         }
+    }
+}
+
+/// A call and the task that it is of, if it is of one.
+fn named(call: &str, facts: &Facts<'_>) -> String {
+    match facts.task.name {
+        "" => call.to_owned(),
+        name => format!("{call} of `{name}`"),
     }
 }

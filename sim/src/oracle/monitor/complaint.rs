@@ -7,6 +7,8 @@ pub(super) struct Complaint {
     pub(super) rules: &'static [&'static str],
     /// What could have come instead.
     pub(super) instead: Option<String>,
+    /// By when it was owed, if that is later than what was last observed.
+    pub(super) by_ns: Option<u64>,
 }
 
 /// Whether a record is explained.
@@ -14,10 +16,16 @@ pub(super) type Fits = Result<(), Complaint>;
 
 #[cold]
 pub(super) fn unexplained(rules: &'static [&'static str], what: String) -> Fits {
-    Err(Complaint { what, rules, instead: None })
+    Err(Complaint { what, rules, instead: None, by_ns: None })
 }
 
 #[cold]
 pub(super) fn expected(rules: &'static [&'static str], what: String, instead: String) -> Fits {
-    Err(Complaint { what, rules, instead: Some(instead) })
+    Err(Complaint { what, rules, instead: Some(instead), by_ns: None })
+}
+
+/// It should have come by this instant, in nanoseconds, and did not.
+#[cold]
+pub(super) fn overdue(rules: &'static [&'static str], what: String, by_ns: u64) -> Fits {
+    Err(Complaint { what, rules, instead: None, by_ns: Some(by_ns) })
 }

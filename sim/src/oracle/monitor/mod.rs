@@ -216,9 +216,17 @@ impl Monitor {
 
     /// Keeps the first complaint, unless it is let pass.
     fn hold(&mut self, fits: Fits, seq: Option<u64>, texts: &Texts) {
-        if let Err(Complaint { what, rules, instead }) = fits {
-            self.reject(seq, None, what, rules, instead, texts);
+        if let Err(Complaint { what, rules, instead, by_ns }) = fits {
+            self.by(by_ns.unwrap_or(0), |monitor| monitor.reject(seq, None, what, rules, instead, texts));
         }
+    }
+
+    /// Rejects what was owed by an instant: at that one, if what came last was before it.
+    fn by(&mut self, by_ns: u64, reject: impl FnOnce(&mut Self)) {
+        let now_ns = self.world.now_ns;
+        self.world.now_ns = now_ns.max(by_ns);
+        reject(self);
+        self.world.now_ns = now_ns;
     }
 
     #[cold]
@@ -337,7 +345,7 @@ impl Monitor {
             if self.tasks[task].version == version {
                 let name = texts.get(self.tasks[task].name);
                 let what = format!("the clock moved on, and what was owed to `{name}` had not come");
-                self.reject(None, Some(task), what, &[], None, texts);
+                self.by(until_ns, |monitor| monitor.reject(None, Some(task), what, &[], None, texts));
                 for place in &mut self.tasks[task].places {
                     place.until_ns = FAR;
                 }
@@ -416,6 +424,12 @@ impl Monitor {
             | EventKind::ControllerSubmitted
             | EventKind::ControllerSlotTransition => self.slot_event(event, texts),
             _ => self.task_event(event, texts),
+        }
+        if let Some(found) = &mut self.found
+            && found.seq == seq
+            && found.task.is_none()
+        {
+            found.task = event.task.map(|task| texts.get(task).to_owned());
         }
     }
 

@@ -1,6 +1,6 @@
 //! The run: before it, up, asked to stop, stopped in time or by force, over.
 
-use super::complaint::{Fits, expected, unexplained};
+use super::complaint::{Fits, expected, overdue, unexplained};
 use crate::trace::{Answer, SpecNote, Text, Texts};
 
 /// How a shutdown ended.
@@ -298,7 +298,8 @@ impl Run {
             let returned_ns =
                 self.idle_ns.map_or(u64::MAX, |ns| ns.saturating_add(grace_ns).saturating_add(late_ns));
             if end_ns > returned_ns {
-                return unexplained(&["D1"], "nothing was left to do, and the run did not return".to_owned());
+                let what = "nothing was left to do, and the run did not return".to_owned();
+                return overdue(&["D1"], what, returned_ns);
             }
             return Ok(());
         };
@@ -307,7 +308,8 @@ impl Run {
                 "every task was removed, and AllStoppedWithinGrace did not come at once"
             }
             None if end_ns > deadline_ns.saturating_add(late_ns) => {
-                "grace was over, and GraceExceeded did not come"
+                let what = "grace was over, and GraceExceeded did not come".to_owned();
+                return overdue(&["D3", "D4"], what, deadline_ns.saturating_add(late_ns));
             }
             Some(Stopped::Forced) if beside.registered > 0 => {
                 "grace was exceeded, and what was left was not removed at once"
@@ -317,10 +319,8 @@ impl Run {
                 if end_ns <= last_ns {
                     return Ok(());
                 }
-                return unexplained(
-                    &["D4"],
-                    "twice the grace was over, and the run had not returned".to_owned(),
-                );
+                let what = "twice the grace was over, and the run had not returned".to_owned();
+                return overdue(&["D4"], what, last_ns);
             }
         };
         unexplained(&["D3", "D4"], what.to_owned())

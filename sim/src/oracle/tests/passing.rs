@@ -5,7 +5,7 @@ use super::story::{Story, spec};
 use crate::trace::{Admission, Answer, Call, EndNote, HandlerEnd, Jitter, What};
 
 /// One task that ends well after 5 ms.
-fn simple() -> Story {
+pub(super) fn simple() -> Story {
     Story::new().run(&[spec("a")]).starts("a").at(5).finishes_well("a", 1).over()
 }
 
@@ -203,7 +203,7 @@ fn overrun_receiver() -> Story {
 }
 
 /// Two failures with growing delays, a success, a failure with the first delay again.
-fn growing() -> Story {
+pub(super) fn growing() -> Story {
     Story::new()
         .run(&[spec("a").always(Some(5)).factor(3.0)])
         .starts("a")
@@ -228,7 +228,7 @@ fn growing() -> Story {
         .over()
 }
 
-fn timing_out() -> Story {
+pub(super) fn timing_out() -> Story {
     Story::new()
         .run(&[spec("a").never().timeout(7)])
         .starts("a")
@@ -247,7 +247,7 @@ fn just_in_time() -> Story {
     Story::new().run(&[spec("a").timeout(7)]).starts("a").at(7).finishes_well("a", 1).over()
 }
 
-fn exceeding() -> Story {
+pub(super) fn exceeding() -> Story {
     Story::new()
         .grace(20)
         .run(&[spec("b"), spec("a")])
@@ -274,7 +274,7 @@ fn exceeding() -> Story {
         .end()
 }
 
-fn queued() -> Story {
+pub(super) fn queued() -> Story {
     Story::new()
         .controller(4, 4)
         .serve()
@@ -310,7 +310,7 @@ fn queued() -> Story {
 }
 
 /// A Replace of a task whose removal takes a while, one that is superseded, and a full queue.
-fn replaced() -> Story {
+pub(super) fn replaced() -> Story {
     Story::new()
         .controller(4, 1)
         .serve()
@@ -374,7 +374,7 @@ fn full_and_closed() -> Story {
         .over()
 }
 
-fn permits() -> Story {
+pub(super) fn permits() -> Story {
     Story::new()
         .limit(1)
         .run(&[spec("a"), spec("b")])
@@ -443,7 +443,7 @@ fn cut_between() -> Story {
         .over()
 }
 
-fn cut_backoff() -> Story {
+pub(super) fn cut_backoff() -> Story {
     Story::new()
         .run(&[spec("a")])
         .starts("a")
@@ -580,7 +580,7 @@ fn two_in_one_instant() -> Story {
 
 /// A slow removal of `a` beside the add, start and removal of `b`; cancels of `a` that wait too short, long enough, and
 /// of nobody.
-fn slow_removal() -> Story {
+pub(super) fn slow_removal() -> Story {
     Story::new()
         .run(&[spec("a")])
         .starts("a")
@@ -647,7 +647,7 @@ fn no_grace() -> Story {
         .end()
 }
 
-fn jittered(jitter: Jitter, delay_ms: u32) -> Story {
+pub(super) fn jittered(jitter: Jitter, delay_ms: u32) -> Story {
     Story::new()
         .run(&[spec("a").jitter(jitter).max_ms(25)])
         .starts("a")

@@ -102,6 +102,11 @@ impl Story {
         rules
     }
 
+    /// All records so far, to be changed.
+    pub(super) fn records(&mut self) -> &mut Vec<Record> {
+        &mut self.records
+    }
+
     // ---- the header
 
     pub(super) fn grace(mut self, ms: u64) -> Self {
