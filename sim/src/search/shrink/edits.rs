@@ -386,6 +386,12 @@ fn with_spans(scenario: &Scenario, change: &dyn Fn(usize, u64) -> u64) -> Edit {
 
 const MS: u64 = 1_000_000;
 
+/// By how much a length goes down: large steps first, for by nanoseconds alone there would be no end.
+fn step_sizes(length: u64) -> impl Iterator<Item = u64> {
+    let parts = (0..u64::BITS).step_by(3).map(move |size| length >> size);
+    parts.take_while(|&by| by > 0).chain([MS, 1])
+}
+
 /// Spans become simpler together, so that what depends on their order, their equality or their differences is kept.
 pub(super) fn lower_spans(scenario: &Scenario) -> Vec<Edit> {
     let all = lengths(scenario);
@@ -408,8 +414,8 @@ pub(super) fn lower_spans(scenario: &Scenario) -> Vec<Edit> {
             }
         }
         // Everything longer by the same.
-        for by in [length, MS, 1] {
-            if by <= length && by > 0 {
+        for by in step_sizes(length) {
+            if by <= length {
                 edits.push(with_spans(scenario, &|_, ns| if ns >= length { ns - by } else { ns }));
             }
         }
@@ -427,7 +433,7 @@ pub(super) fn lower_pairs_of_spans(scenario: &Scenario) -> Vec<Edit> {
     for one in 0..all.len() {
         for other in one + 1..all.len() {
             let most = all[one].min(all[other]);
-            for by in [most, most / 2 / MS * MS, MS, 1] {
+            for by in [most / 2 / MS * MS].into_iter().chain(step_sizes(most)) {
                 if by > 0 && by <= most {
                     let shorter = |place, ns: u64| if place == one || place == other { ns - by } else { ns };
                     edits.push(with_spans(scenario, &shorter));

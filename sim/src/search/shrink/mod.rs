@@ -169,8 +169,8 @@ struct Shrinker<'a, W> {
     cost: Cost,
     /// Candidates that were run, by their cost, which tells them all apart, and hashed.
     tried: FxHashSet<u64>,
-    /// The cost for which the schedule was made canonical.
-    canonical: Option<Cost>,
+    /// The scenario whose schedule is the first of its kind, and how many deviations that has.
+    settled: Option<(Scenario, usize)>,
 }
 
 /// Runs of one second look at most.
@@ -225,7 +225,7 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             deviations: Vec::new(),
             cost,
             tried: FxHashSet::default(),
-            canonical: None,
+            settled: None,
         };
         // What an older program wrote may not fit; what was chosen instead does.
         let first = shrinker.plainly(&case.scenario, source_of(case)?);
@@ -307,13 +307,21 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
 
     fn accept(&mut self, scenario: &Scenario, deviations: Vec<Deviation>) -> bool {
         let cost = Cost::new(scenario, &deviations);
-        if cost >= self.cost {
+        if cost >= self.cost || self.is_settled(scenario, &deviations) {
             return false;
         }
         self.scenario.clone_from(scenario);
         self.cost = cost;
         self.deviations = deviations;
         true
+    }
+
+    /// Whether the schedule of this scenario is settled and this one has no fewer deviations. What was settled is the
+    /// simplest of its kind, whatever its cost, or it would be undone and settled again for ever.
+    fn is_settled(&self, scenario: &Scenario, deviations: &[Deviation]) -> bool {
+        self.settled
+            .as_ref()
+            .is_some_and(|(settled, count)| deviations.len() >= *count && settled == scenario)
     }
 
     /// Looks for the violation in all schedules with one deviation, and with one or two for those that an edit has lost.
@@ -419,12 +427,15 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
         }
     }
 
-    /// Makes the value of one deviation smaller, by halves and then by one.
+    /// Makes the value of one deviation smaller, by large steps first and at last by one.
     fn lower_value(&mut self, index: usize, scenario: &Scenario) -> bool {
         let Some(To::Value(value)) = self.deviations.get(index).map(|deviation| deviation.to.clone()) else {
             return false;
         };
-        [1, value / 2, value - 1].into_iter().filter(|&lower| lower > 0 && lower < value).any(|lower| {
+        // Steps of all sizes, for a value may be large, and by one alone there would be no end.
+        let steps = (3..u32::BITS).step_by(3).map(|size| value - (value >> size));
+        let lower = [1, value / 2].into_iter().chain(steps).chain([value - 1]);
+        lower.filter(|&lower| lower > 0 && lower < value).any(|lower| {
             let mut other = self.deviations.clone();
             other[index].to = To::Value(lower);
             self.offer(scenario, &other)
@@ -531,16 +542,16 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
 
     /// Replaces a short schedule by the first one that shows the violation.
     fn settle(&mut self) {
-        if self.deviations.is_empty() || self.canonical.as_ref() == Some(&self.cost) {
+        let scenario = self.scenario.clone();
+        if self.deviations.is_empty() || self.is_settled(&scenario, &self.deviations) {
             return;
         }
-        let scenario = self.scenario.clone();
         let most = self.deviations.len().min(3);
         if let Some(first) = self.first_schedule(&scenario, &[], most, CANONICAL) {
             self.cost = Cost::new(&scenario, &first);
             self.deviations = first;
         }
-        self.canonical = Some(self.cost.clone());
+        self.settled = Some((scenario, self.deviations.len()));
     }
 
     fn finish(mut self, case: &Case, is_minimal: bool) -> Shrunk {
