@@ -738,6 +738,40 @@ fn an_artifact_with_its_case_beside_it_tells_what_has_changed_since() {
     refused(&["replay", text(&artifact)], &[text(&beside), "truncated"]);
 }
 
+/// With a canary, for the logic gives no violation.
+#[test]
+fn a_violation_of_an_artifact_is_accounted_for_as_that_of_a_case() {
+    let folder = folder();
+    let artifact = file(&folder, ARTIFACT_NAME, ARTIFACT);
+    let beside = folder.path().join(format!("{ARTIFACT_NAME}.json"));
+    let plant = |artifact: &[&str], beside: &Path| {
+        assert_eq!(code(&ran(&[&["replay", "--save", text(beside)], artifact].concat())), CLEAN);
+        let mut case = read(beside);
+        (case["shown"]["rule"], case["shown"]["verdict"]) = (json!("canary"), json!("violation"));
+        fs::write(beside, case.to_string()).expect("written");
+        let output = ran(&[&["replay"], artifact].concat());
+        assert_eq!(code(&output), VIOLATION, "{}", stderr(&output));
+        stdout(&output)
+    };
+    let shown = plant(&[text(&artifact)], &beside);
+    assert_eq!(field(&shown, "now"), "the same violation as then");
+    assert!(field(&shown, "choices").contains("not the plain one"), "{shown}");
+    assert!(shown.lines().any(|line| line.contains(" at ") && line.contains(" runs before ")), "{shown}");
+    assert!(!field(&shown, "events").is_empty(), "{shown}");
+    for (what, command) in [("smaller", "shrink"), ("why", "why"), ("more", "replay --all")] {
+        assert_eq!(field(&shown, what), format!("simvisor {command} {}", artifact.display()), "{shown}");
+    }
+    // Without a choice that is not the plain one.
+    fs::remove_file(&beside).expect("removed");
+    let plain = file(&folder, "plain", &ARTIFACT[..19]);
+    let shown = plant(&["--artifact", text(&plain)], &folder.path().join("plain.json"));
+    assert!(field(&shown, "choices").starts_with("none: "), "{shown}");
+    // Only `replay --artifact` reads an artifact under this name.
+    assert_eq!(field(&shown, "smaller"), format!("simvisor replay --artifact --shrink {}", plain.display()));
+    assert_eq!(field(&shown, "more"), format!("simvisor replay --artifact --all {}", plain.display()));
+    assert!(!shown.contains("simvisor why"), "{shown}");
+}
+
 #[test]
 fn artifacts_of_readers_are_read_again() {
     let folder = folder();

@@ -20,8 +20,24 @@ use super::sweep::line_to_copy;
 /// Rows of the timeline that lead up to a violation.
 const ROWS_MAX: usize = 10;
 
+/// What `simvisor` has to be told about a file to read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// A case file, or an artifact with the name of one.
+    ByItself,
+    /// An artifact under another name: only `replay` reads it, and only with this option.
+    As(&'static str),
+}
+
 /// Says how a run came to its violation, if it has one. `file` is where `case` is.
-pub(crate) fn account(file: &Path, case: &Case, outcome: &Result<Judged, Broken>, view: View, page: &Page) {
+pub(crate) fn account(
+    file: &Path,
+    known: Known,
+    case: &Case,
+    outcome: &Result<Judged, Broken>,
+    view: View,
+    page: &Page,
+) {
     let Ok(judged) = outcome else { return };
     if judged.findings.is_empty() {
         return;
@@ -29,12 +45,18 @@ pub(crate) fn account(file: &Path, case: &Case, outcome: &Result<Judged, Broken>
     let (choices, timeline) = trail(&case.scenario, judged, view);
     let copy = |what: &str| line_to_copy(what, file, run_by_cargo());
     let mut next = Vec::new();
+    let (replay, shrink) = match known {
+        Known::ByItself => ("replay".to_owned(), "shrink".to_owned()),
+        Known::As(option) => (format!("replay {option}"), format!("replay {option} --shrink")),
+    };
     if case.origin.strategy != SHRUNK {
-        next.push(("smaller".to_owned(), copy("shrink")));
+        next.push(("smaller".to_owned(), copy(&shrink)));
     }
-    next.push(("why".to_owned(), copy("why")));
+    if known == Known::ByItself {
+        next.push(("why".to_owned(), copy("why")));
+    }
     if view.format == Format::Text && !view.all {
-        next.push(("more".to_owned(), copy("replay --all")));
+        next.push(("more".to_owned(), copy(&format!("{replay} --all"))));
     }
     let report = FailureReport { choices, timeline, next, ..FailureReport::default() };
     for (what, how) in report.trail() {

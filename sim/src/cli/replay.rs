@@ -12,7 +12,7 @@ use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::{CANARY, CaseRun, HANG, Judged, PANIC, Runner, replayed, seeded};
 
 use super::Started;
-use super::account::account;
+use super::account::{Known, account};
 use super::args::{Format, View};
 use super::artifact::{self, Artifact};
 use super::exit::{Exit, Trouble};
@@ -82,7 +82,9 @@ impl Choices {
 impl Replay {
     pub(crate) fn carry_out(&self, page: &Page, started: Started) -> Result<Exit, Trouble> {
         let margin = margin(self.view.format, page);
-        let target = artifact::target_of(&self.file).or(self.artifact.then_some(WORLD));
+        let named = artifact::target_of(&self.file);
+        let target = named.or(self.artifact.then_some(WORLD));
+        let known = if named == target { Known::ByItself } else { Known::As("--artifact") };
         let given = match target {
             None => Given { case: file::case(&self.file)?, is_known: true, has_changed: false },
             Some(WORLD) => self.artifact(&margin)?,
@@ -105,7 +107,7 @@ impl Replay {
         if given.is_known {
             line(&margin, "now", now(&case.shown, &outcome));
         }
-        account(&self.file, case, &outcome, self.view, &margin);
+        account(&self.file, known, case, &outcome, self.view, &margin);
         if let (Choices::Tape(Fit::Strict), Ok(judged)) = (choices, &outcome)
             && is_of_this_version(case)
         {
