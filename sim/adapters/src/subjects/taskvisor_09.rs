@@ -6,6 +6,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use simvisor::BackoffSource;
@@ -73,9 +74,11 @@ impl Subject for Taskvisor09 {
     }
 
     fn open(&self, stage: &Stage, scenario: &Scenario) -> Arc<dyn Runtime> {
+        let grace = scenario.config.grace.duration();
         let config = SupervisorConfig::default()
-            .with_grace(scenario.config.grace.duration())
-            .with_subscriber_shutdown_timeout(scenario.config.grace.duration())
+            .with_grace(grace)
+            // "Zero closes the queues without waiting for pending events": what a shutdown says would not be heard.
+            .with_subscriber_shutdown_timeout(grace.max(Duration::from_millis(1)))
             .with_max_concurrent(NonZeroUsize::new(scenario.config.max_concurrent as usize))
             .with_bus_capacity(at_least_one(scenario.config.bus_capacity));
         let mut subscribers: Vec<Arc<dyn Subscribe>> = vec![Arc::new(Observer { stage: stage.clone() })];
@@ -99,7 +102,7 @@ impl Subject for Taskvisor09 {
         Arc::new(Running {
             supervisor: builder.build(),
             stop: CancellationToken::new(),
-            grace: scenario.config.grace.duration(),
+            grace,
         })
     }
 }
