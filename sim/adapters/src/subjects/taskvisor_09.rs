@@ -99,11 +99,7 @@ impl Subject for Taskvisor09 {
                 .with_max_total_pending(None);
             builder = builder.with_controller(config);
         }
-        Arc::new(Running {
-            supervisor: builder.build(),
-            stop: CancellationToken::new(),
-            grace,
-        })
+        Arc::new(Running { supervisor: builder.build(), stop: CancellationToken::new(), grace })
     }
 }
 
