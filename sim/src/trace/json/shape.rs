@@ -4,8 +4,12 @@
 //! something, an object with one key (`{"error":"boom"}`).
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::super::{
     Admission, Answer, BackoffNote, BodyEnd, Call, ConfigNote, EndNote, EventNote, FORMAT, HandlerEnd,
@@ -106,7 +110,7 @@ pub(super) struct RecordLine<'a> {
     counters: Option<CountersLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     leftovers: Option<LeftoversLine>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object", skip_serializing_if = "Option::is_none")]
     wall_set: Option<WallSetLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     calm: Option<CalmLine>,
@@ -714,6 +718,30 @@ struct LeftoversLine {
 #[serde(deny_unknown_fields)]
 struct WallSetLine {
     by_ns: i64,
+}
+
+/// Reads an object and nothing else. Serde takes an array of its fields for a struct as well, and one number in brackets
+/// would do for a struct of one field.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    from.deserialize_any(Object(PhantomData))
 }
 
 #[derive(Serialize, Deserialize)]
