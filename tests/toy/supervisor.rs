@@ -46,6 +46,7 @@ impl Log {
     }
 
     /// Something was observed.
+    #[allow(clippy::needless_pass_by_value)] // what it is told is made on the spot
     pub(crate) fn tell(&self, kind: &str, what: Value) {
         let at_ns = self.started.elapsed().as_nanos() as u64;
         self.lines.borrow_mut().push(json!({ "at_ns": at_ns, kind: what }).to_string());
@@ -82,6 +83,7 @@ impl Toy {
         Rc::new(Self { log, actors: RefCell::default(), calls: Cell::new(0) })
     }
 
+    #[allow(clippy::needless_pass_by_value)] // as above
     fn call(&self, what: Value) -> u32 {
         let op = self.calls.replace(self.calls.get() + 1);
         self.log.tell("call", json!({ "op": op, "do": what }));
