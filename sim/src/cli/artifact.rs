@@ -97,7 +97,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
 /// What this version makes of the bytes, where it is not what was kept.
 fn difference(kept: &Case, made: &Case) -> Option<String> {
     let json = |case: &Case| serde_json::to_value(&case.scenario).expect("a scenario is plain data");
-    if let Some(place) = first_difference(&json(kept), &json(made), String::new()) {
+    if let Some(place) = first_difference(&json(kept), &json(made), "") {
         return Some(format!("the bytes are read as another scenario, {place}"));
     }
     let choice = |case: &Case, index: usize| match case.tape.get(index) {
@@ -119,17 +119,17 @@ fn difference(kept: &Case, made: &Case) -> Option<String> {
 }
 
 /// The first place at which two documents differ, with what is there.
-fn first_difference(then: &Value, now: &Value, place: String) -> Option<String> {
+fn first_difference(then: &Value, now: &Value, place: &str) -> Option<String> {
     match (then, now) {
         (Value::Object(then), Value::Object(now)) => then.keys().chain(now.keys()).find_map(|key| {
             let inside =
                 |object: &serde_json::Map<String, Value>| object.get(key).cloned().unwrap_or_default();
             let dot = if place.is_empty() { "" } else { "." };
-            first_difference(&inside(then), &inside(now), format!("{place}{dot}{key}"))
+            first_difference(&inside(then), &inside(now), &format!("{place}{dot}{key}"))
         }),
         (Value::Array(then), Value::Array(now)) => (0..then.len().max(now.len())).find_map(|index| {
             let inside = |list: &Vec<Value>| list.get(index).cloned().unwrap_or_default();
-            first_difference(&inside(then), &inside(now), format!("{place}[{index}]"))
+            first_difference(&inside(then), &inside(now), &format!("{place}[{index}]"))
         }),
         _ => (then != now).then(|| format!("`{place}` was {then} and is {now}")),
     }
@@ -145,9 +145,9 @@ mod tests {
     fn a_difference_has_a_place_and_both_values() {
         let then = json!({ "config": { "grace": "5ms" }, "task": [{ "name": "a" }] });
         let mut now = then.clone();
-        assert_eq!(first_difference(&then, &now, String::new()), None);
+        assert_eq!(first_difference(&then, &now, ""), None);
         now["task"][0]["start"] = json!(true);
-        let place = first_difference(&then, &now, String::new());
+        let place = first_difference(&then, &now, "");
         assert_eq!(place.as_deref(), Some("`task[0].start` was null and is true"));
     }
 

@@ -239,7 +239,7 @@ impl Sweep {
         if report.stopped_early {
             writeln!(page, "stopped after {} failing seeds (--max-failures)", report.failures.len());
         }
-        if report.failures.is_empty() && !(required && !untested.is_empty()) {
+        if report.failures.is_empty() && (untested.is_empty() || !required) {
             writeln!(page, "{GOOD}nothing found{GOOD:#}");
         }
     }
