@@ -20,7 +20,7 @@
 //!             }
 //!         }
 //!     })]);
-//!     sim.sleep(Duration::from_millis(sim.random(0..=20))).await;
+//!     sim.sleep(Duration::from_millis(sim.random(1..=20))).await;
 //!     supervisor.stop().await.expect("it ends within grace");
 //! });
 //! ```
