@@ -196,19 +196,8 @@ impl Case {
     /// As [`Case::read`].
     pub fn parse(path: &str, text: &str) -> Result<Self, CaseError> {
         let path = path.to_owned();
+        let head = Head::read(&path, text)?;
         let malformed = |why: String| CaseError::Malformed { path: path.clone(), why };
-        if text.trim().is_empty() {
-            return Err(malformed("the file is empty; expected a case file (one JSON object)".to_owned()));
-        }
-        // Format and version first: what follows may have another shape.
-        let head: Head = serde_json::from_str(text).map_err(|error| malformed(explain(&error)))?;
-        match &head.format {
-            Some(serde_json::Value::String(format)) if format == FORMAT => {}
-            Some(other) => {
-                return Err(CaseError::Foreign { path, found: shown(&other.to_string(), 80) });
-            }
-            None => return Err(CaseError::Foreign { path, found: "missing".to_owned() }),
-        }
         if head.is_of_program() {
             let is = ProgramCase::parse(&path, text)?.how_to_run(&path);
             return Err(CaseError::OtherKind { path, is });
@@ -242,6 +231,24 @@ struct Head {
 }
 
 impl Head {
+    /// Format, kind and version come first: what follows may have another shape.
+    fn read(path: &str, text: &str) -> Result<Self, CaseError> {
+        let path = path.to_owned();
+        if text.trim().is_empty() {
+            let why = "the file is empty; expected a case file (one JSON object)".to_owned();
+            return Err(CaseError::Malformed { path, why });
+        }
+        let head: Self = match serde_json::from_str(text) {
+            Ok(head) => head,
+            Err(error) => return Err(CaseError::Malformed { path, why: explain(&error) }),
+        };
+        match &head.format {
+            Some(serde_json::Value::String(format)) if format == FORMAT => Ok(head),
+            Some(other) => Err(CaseError::Foreign { path, found: shown(&other.to_string(), 80) }),
+            None => Err(CaseError::Foreign { path, found: "missing".to_owned() }),
+        }
+    }
+
     fn is_of_program(&self) -> bool {
         self.kind.as_ref().and_then(serde_json::Value::as_str) == Some(PROGRAM)
     }

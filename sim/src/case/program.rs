@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CaseError, FORMAT, Head, Origin, Shown, explain, read_text};
+use super::{CaseError, Head, Origin, Shown, explain, read_text};
 use crate::choice::Site;
 use crate::search::deviations::{Deviation, Place, To, Who};
 use crate::world::LaneKind;
@@ -23,7 +23,7 @@ pub const PROGRAM_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProgramCase {
-    /// [`FORMAT`].
+    /// [`super::FORMAT`].
     pub format: String,
     /// [`PROGRAM`].
     pub kind: String,
@@ -102,16 +102,8 @@ impl ProgramCase {
     /// As [`ProgramCase::read`].
     pub fn parse(path: &str, text: &str) -> Result<Self, CaseError> {
         let path = path.to_owned();
+        let head = Head::read(&path, text)?;
         let malformed = |why: String| CaseError::Malformed { path: path.clone(), why };
-        if text.trim().is_empty() {
-            return Err(malformed("the file is empty; expected a case file (one JSON object)".to_owned()));
-        }
-        let head: Head = serde_json::from_str(text).map_err(|error| malformed(explain(&error)))?;
-        match &head.format {
-            Some(serde_json::Value::String(format)) if format == FORMAT => {}
-            Some(other) => return Err(CaseError::Foreign { path, found: other.to_string() }),
-            None => return Err(CaseError::Foreign { path, found: "missing".to_owned() }),
-        }
         if !head.is_of_program() {
             let is = format!(
                 "a case of a scenario, which `simvisor replay {path}` runs; expected one of a program"
@@ -193,7 +185,7 @@ mod tests {
     fn case() -> ProgramCase {
         let someone = |name: &str, twin| Someone { role: "actor".to_owned(), name: name.to_owned(), twin };
         ProgramCase {
-            format: FORMAT.to_owned(),
+            format: super::super::FORMAT.to_owned(),
             kind: PROGRAM.to_owned(),
             version: PROGRAM_VERSION,
             program: Program {
