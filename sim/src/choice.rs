@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use simvisor::runtime::PreemptPoint;
 
 use crate::rng::Numbers;
-use crate::schedule::{Footprint, Profile, Strategy};
+use crate::schedule::{Footprint, Strategy};
 use crate::world::LaneKind;
 
 /// Where a choice is made.
@@ -161,10 +161,9 @@ impl std::fmt::Display for Misfit {
 
 /// Where choices come from.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // one per world, and the large one is the usual one
 pub enum Source {
     /// A strategy draws them.
-    Drawn(Strategy, Numbers),
+    Drawn(Box<Strategy>, Numbers),
     /// A tape has them.
     Replayed(Tape, Fit),
     /// A search decides them one by one.
@@ -272,8 +271,8 @@ impl Chooser {
 
     /// The running future, or nobody, has spawned one on `lane`.
     pub(crate) fn spawned(&mut self, lane: u32) {
-        if let Source::Drawn(strategy, _) = &mut self.source {
-            strategy.spawned(lane);
+        if let Source::Drawn(strategy, numbers) = &mut self.source {
+            strategy.spawned(lane, numbers);
         }
     }
 
@@ -401,17 +400,20 @@ impl Chooser {
         }
     }
 
-    /// What was chosen, where a strict replay left its tape, and what was counted.
-    pub(crate) fn finish(mut self) -> (Tape, Option<Misfit>, Option<Profile>) {
+    /// What was chosen, where a strict replay left its tape, and what drew it.
+    pub(crate) fn finish(mut self) -> (Tape, Option<Misfit>, Option<(Box<Strategy>, Numbers)>) {
         if let Source::Replayed(tape, Fit::Strict) = &self.source
             && tape.len() > self.next
         {
             self.misfit(None, self.next);
         }
-        let profile = match self.source {
-            Source::Drawn(Strategy::Count(profile), _) => Some(*profile),
+        let drawn = match self.source {
+            Source::Drawn(mut strategy, mut numbers) => {
+                strategy.close(&mut numbers);
+                Some((strategy, numbers))
+            }
             _ => None,
         };
-        (self.made, self.misfit, profile)
+        (self.made, self.misfit, drawn)
     }
 }

@@ -65,7 +65,7 @@ pub const VARIABLES: [Variable; 7] = [
     },
     Variable {
         name: STRATEGY,
-        value: "a strategy: fifo, random, pct, pos, urw, surw or mix",
+        value: "a strategy: fifo, random, pct, pos, urw, surw, mutate or mix",
         does: "Draws schedules by this strategy, whatever the test says.",
     },
     Variable {

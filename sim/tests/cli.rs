@@ -552,7 +552,7 @@ fn bad_usage_is_refused() {
     refused(&["sweep", "--first-seed", "x"], &["`x`", "42", "0x2a"]);
     refused(&["sweep", "--seeds", "0"], &["--seeds", "1 or more"]);
     refused(&["sweep", "--jobs", "0"], &["--jobs"]);
-    refused(&["sweep", "--strategy", "fifi"], &["fifi", "fifo, random, pct, pos, urw, surw, mix"]);
+    refused(&["sweep", "--strategy", "fifi"], &["fifi", "fifo, random, pct, pos, urw, surw, mutate, mix"]);
     refused(&["sweep", "--seeds", "5", "--canary"], &["none of these seeds has a canary", "--seeds"]);
 }
 
@@ -595,7 +595,7 @@ fn files_that_cannot_be_used_are_refused_with_file_place_and_expectation() {
     });
     refused(
         &["replay", text(&strange)],
-        &[text(&strange), "`psychic`", "fifo, random, pct, pos, urw, surw, mix"],
+        &[text(&strange), "`psychic`", "fifo, random, pct, pos, urw, surw, mutate, mix"],
     );
 
     let misspelt = file(&folder, "misspelt.toml", "[config]\ngrace = \"1s\"\nmax_concurent = 2\n");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use simvisor::runtime::{PreemptPoint, Shared, yield_now};
 use simvisor_sim::choice::Source;
 use simvisor_sim::rng::{Numbers, Stream};
-use simvisor_sim::schedule::{MIX, Pct, Strategy, StrategyKind};
+use simvisor_sim::schedule::{MIX, Strategy, StrategyKind};
 use simvisor_sim::search::{profiled, seeded};
 use simvisor_sim::world::{Engine, Finished, Handle, LaneKind, Limits};
 
@@ -35,7 +35,7 @@ fn order(engine: &mut Engine, source: Source, steps: &[usize]) -> (Vec<usize>, F
 }
 
 fn drawn(engine: &mut Engine, kind: StrategyKind, seed: u64, steps: &[usize]) -> Vec<usize> {
-    let source = profiled(seeded(seed, kind), |count| order(engine, count, steps).1.profile);
+    let source = profiled(seeded(seed, kind), |count| order(engine, count, steps).1.profile());
     order(engine, source, steps).0
 }
 
@@ -87,7 +87,7 @@ fn a_uniform_walk_is_uniform_where_steps_end_at_preemption_points() {
     let mut seen: BTreeMap<Vec<usize>, u32> = BTreeMap::new();
     for seed in 0..20_000 {
         let source = profiled(seeded(seed, StrategyKind::Urw), |count| {
-            order_at_points(&mut engine, count, &[2, 4]).1.profile
+            order_at_points(&mut engine, count, &[2, 4]).1.profile()
         });
         *seen.entry(order_at_points(&mut engine, source, &[2, 4]).0).or_default() += 1;
     }
@@ -127,7 +127,7 @@ fn a_selective_walk_finds_the_one_that_differs_among_many() {
     let mut found = |kind| {
         let seeds = 0..1_000;
         let hits = seeds.filter(|&seed| {
-            let source = profiled(seeded(seed, kind), |count| looks_between(&mut engine, count).1.profile);
+            let source = profiled(seeded(seed, kind), |count| looks_between(&mut engine, count).1.profile());
             looks_between(&mut engine, source).0
         });
         hits.count()
@@ -178,9 +178,9 @@ fn priorities_that_fall_keep_their_promise() {
     for seed in 0..4_000 {
         for (depth, found) in [1, 2].into_iter().zip(&mut found) {
             let mut numbers = Numbers::new(seed, Stream::Schedule);
-            let pct = Strategy::Pct(Box::new(Pct::with_depth(depth, &mut numbers)));
+            let pct = Strategy::pct(depth, &mut numbers);
             let source = profiled(Source::Drawn(pct, numbers), |count| {
-                reads_between(&mut engine, count, STEPS).1.profile
+                reads_between(&mut engine, count, STEPS).1.profile()
             });
             *found += u32::from(reads_between(&mut engine, source, STEPS).0);
         }
@@ -204,7 +204,7 @@ fn every_strategy_that_interrupts_finds_a_read_between_two_writes() {
         let found = (0..2_000)
             .filter(|&seed| {
                 let source =
-                    profiled(seeded(seed, kind), |count| reads_between(&mut engine, count, 5).1.profile);
+                    profiled(seeded(seed, kind), |count| reads_between(&mut engine, count, 5).1.profile());
                 reads_between(&mut engine, source, 5).0
             })
             .count();
@@ -248,17 +248,11 @@ fn partial_order_sampling_draws_anew_where_steps_race_and_nowhere_else() {
 #[test]
 fn the_mix_has_its_shares() {
     assert_eq!(MIX.iter().map(|(_, share)| share).sum::<u32>(), 100);
-    let mut seen = [0_u32; 5];
+    let mut seen = [0_u32; MIX.len()];
     for seed in 0..10_000 {
         let Source::Drawn(strategy, _) = seeded(seed, StrategyKind::Mix) else { panic!("seeds are drawn") };
-        let place = match strategy {
-            Strategy::Pct(_) => 0,
-            Strategy::Pos(_) => 1,
-            Strategy::Urw(_) => 2,
-            Strategy::Surw(_) => 3,
-            Strategy::Random(_) => 4,
-            Strategy::Fifo | Strategy::Count(_) => panic!("no part of the mix"),
-        };
+        let kind = strategy.kind().expect("none counts");
+        let place = MIX.iter().position(|&(part, _)| part == kind).expect("it is part of the mix");
         seen[place] += 1;
     }
     for (seen, (kind, share)) in seen.into_iter().zip(MIX) {

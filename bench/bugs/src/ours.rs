@@ -6,8 +6,8 @@ use std::sync::Arc;
 use simvisor::runtime::{PreemptPoint, Rt, Shared, yield_now};
 use simvisor_sim::choice::{Fit, Source, Tape};
 use simvisor_sim::rng::{Numbers, Stream};
-use simvisor_sim::schedule::{Profile, Strategy, StrategyKind};
-use simvisor_sim::search::{profiled, replayed, seeded};
+use simvisor_sim::schedule::{Strategy, StrategyKind, Wanted};
+use simvisor_sim::search::replayed;
 use simvisor_sim::world::{End, Engine, Finished, Handle, LaneKind, Limits};
 
 use crate::host::{Host, Scene};
@@ -54,32 +54,43 @@ fn run(engine: &mut Engine, program: Program, source: Source) -> (bool, Finished
 }
 
 /// How many runs it takes until the bug shows, the run that counts steps included; `None` if more than `runs_max`.
-pub(crate) fn trial(program: Program, strategy: StrategyKind, trial: u64, runs_max: u32) -> Option<u32> {
+pub(crate) fn trial(program: Program, kind: StrategyKind, trial: u64, runs_max: u32) -> Option<u32> {
     let mut engine = Engine::new();
-    let count = Source::Drawn(Strategy::Count(Box::default()), Numbers::new(0, Stream::Schedule));
-    let (found, counted) = run(&mut engine, program, count);
-    let profile: Profile = counted.profile.expect("steps were counted");
+    let count = Strategy::counting(Wanted::Footprints);
+    let (found, counted) =
+        run(&mut engine, program, Source::Drawn(count, Numbers::new(0, Stream::Schedule)));
+    let profile = counted.profile().expect("steps were counted");
     let mut runs = 0;
     // Shuttle's schedulers learn from their first run, which counts; so does ours.
-    if !matches!(strategy, StrategyKind::Fifo | StrategyKind::Random | StrategyKind::Pos) {
+    if matches!(kind, StrategyKind::Pct | StrategyKind::Urw | StrategyKind::Surw | StrategyKind::Mix) {
         runs += 1;
         if found {
             return Some(runs);
         }
     }
     engine.recycle(counted.tape);
+    let mut strategy = Box::<Strategy>::default();
     for number in 0.. {
-        if runs == runs_max {
-            break;
+        let mut numbers = Numbers::new(trial << 32 | number, Stream::Schedule);
+        strategy.prepare(kind, &mut numbers);
+        strategy.learn(&profile, &mut numbers);
+        // More than one for a campaign.
+        for _ in 0..strategy.runs() {
+            if runs == runs_max {
+                return None;
+            }
+            runs += 1;
+            let (found, finished) = run(&mut engine, program, Source::Drawn(strategy, numbers));
+            if found {
+                check_replay(&mut engine, program, finished.tape);
+                return Some(runs);
+            }
+            engine.recycle(finished.tape);
+            (strategy, numbers) = finished.drawn.expect("choices were drawn");
+            if strategy.runs() > 1 {
+                strategy.go_on(&mut numbers);
+            }
         }
-        runs += 1;
-        let source = profiled(seeded(trial << 32 | number, strategy), |_| Some(profile.clone()));
-        let (found, finished) = run(&mut engine, program, source);
-        if found {
-            check_replay(&mut engine, program, finished.tape);
-            return Some(runs);
-        }
-        engine.recycle(finished.tape);
     }
     None
 }

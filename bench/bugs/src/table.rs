@@ -16,6 +16,9 @@ pub(crate) struct Cell {
 
 const GAVE_UP: u32 = u32::MAX;
 
+/// After so many trials that all gave up no further one is made.
+const HOPELESS: u64 = 8;
+
 impl Cell {
     pub(crate) fn new(trials: u64, runs_max: u32) -> Self {
         Self { trials, runs_max, runs: Vec::new() }
@@ -29,9 +32,11 @@ impl Cell {
         self.runs.iter().filter(|&&runs| runs == GAVE_UP).count() as u64
     }
 
-    /// More than half have given up: the median will not be a number, whatever comes.
+    /// More than half have given up: the median will not be a number, whatever comes. Or so have all of the first few:
+    /// if half of the trials found it, that would happen in less than one cell of 200.
     pub(crate) fn is_decided(&self) -> bool {
-        self.given_up() > self.trials / 2
+        let all = self.runs.len() as u64;
+        self.given_up() > self.trials / 2 || all >= HOPELESS.min(self.trials) && self.given_up() == all
     }
 
     /// The lower median; `None` if that trial gave up.

@@ -122,8 +122,9 @@ pub(crate) fn unjudged_sweep(seeds: u64) {
         let scenario = scenario::generate(seed);
         let mut count = |source: Source| {
             let counted = scenario::drive(&mut engine, &scenario, source, &limits, &texts, &deaf);
+            let profile = counted.profile();
             engine.recycle(counted.tape);
-            counted.profile
+            profile
         };
         let source = profiled(seeded(seed, StrategyKind::default()), &mut count);
         let finished = scenario::drive(&mut engine, &scenario, source, &limits, &texts, &nobody);

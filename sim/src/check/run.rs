@@ -12,9 +12,9 @@ use super::stage::{Failure, FailureKind, Left, Log, Setup, Stage, Tally};
 use crate::choice::{Source, Tape};
 use crate::report::Detail;
 use crate::rng::{Numbers, Stream};
-use crate::schedule::{Profile, Strategy, StrategyKind};
+use crate::schedule::{Profile, Strategy, StrategyKind, Wanted};
 use crate::search::deviations::{Deviation, Pilot, Point, Rest};
-use crate::search::{profiled, seeded};
+use crate::search::{Settling, profiled, seeded, settled};
 use crate::world::{End, Engine, Finished, Limits};
 
 /// The program of a check.
@@ -30,7 +30,7 @@ pub(super) struct Ran {
     pub(super) trace_hash: u64,
     pub(super) sometimes: BTreeMap<String, Tally>,
     pub(super) log: Option<String>,
-    profile: Option<Profile>,
+    drawn: Option<(Box<Strategy>, Numbers)>,
 }
 
 /// Runs a program, one world after the other.
@@ -40,7 +40,7 @@ pub(super) struct Worlds<'a> {
     pub(super) limits: Limits,
     body: Body<'a>,
     /// What the plain run told about the program.
-    profile: Profile,
+    profile: Arc<Profile>,
     pilot: Arc<Mutex<Pilot>>,
     pub(super) runs: u64,
 }
@@ -55,7 +55,7 @@ impl<'a> Worlds<'a> {
             setup,
             limits,
             body,
-            profile: Profile::default(),
+            profile: Arc::default(),
             pilot: Arc::new(Mutex::new(Pilot::new())),
             runs: 0,
         }
@@ -64,15 +64,19 @@ impl<'a> Worlds<'a> {
     /// First in, first out, without any chance. What it tells helps the strategies.
     pub(super) fn plain(&mut self) -> Ran {
         let numbers = Numbers::new(0, Stream::Schedule);
-        let mut ran = self.run(Source::Drawn(Strategy::Count(Box::default()), numbers), None);
-        self.profile = ran.profile.take().unwrap_or_default();
+        let ran = self.run(Source::Drawn(Strategy::counting(Wanted::Footprints), numbers), None);
+        self.profile = ran.drawn.as_ref().and_then(|(strategy, _)| strategy.profile()).cloned().unwrap_or_default();
         ran
     }
 
     /// The run of a seed, with its log if that is wanted.
     pub(super) fn seed(&mut self, seed: u64, strategy: StrategyKind, log: Option<Detail>) -> Ran {
-        let profile = self.profile.clone();
+        let profile = Arc::clone(&self.profile);
         let source = profiled(seeded(seed, strategy), |_| Some(profile));
+        let (source, _) = settled(source, |source| {
+            let Ran { failure, tape, drawn, .. } = self.run(source, None);
+            Settling { is_enough: failure.is_some(), tape, drawn }
+        });
         self.run(source, log.map(|detail| Log::new(detail, None)))
     }
 
@@ -131,8 +135,8 @@ impl<'a> Worlds<'a> {
             // Outside every future: while the test was made, or while what was left of it was dropped.
             stage.broke_down(panicked);
             let tape = std::mem::take(&mut self.engine).take_tape();
-            let (misfit, profile) = (None, None);
-            Finished { end: End::Stopped, tape, misfit, stray_wake: false, turns: 0, time_ns: 0, profile }
+            let (misfit, drawn) = (None, None);
+            Finished { end: End::Stopped, tape, misfit, stray_wake: false, turns: 0, time_ns: 0, drawn }
         });
         let Left { failures, sometimes, log, trace_hash } = stage.leave();
         let mut failure = failures.into_iter().next();
@@ -144,7 +148,7 @@ impl<'a> Worlds<'a> {
             }
             failure = Some(Failure { kind: FailureKind::StrayWake, message, at_ns: finished.time_ns });
         }
-        let Finished { tape, turns, profile, .. } = finished;
-        Ran { failure, tape, turns, trace_hash, sometimes, log, profile }
+        let Finished { tape, turns, drawn, .. } = finished;
+        Ran { failure, tape, turns, trace_hash, sometimes, log, drawn }
     }
 }

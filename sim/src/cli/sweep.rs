@@ -209,6 +209,9 @@ impl Sweep {
         );
         line(page, "events", &report.events.to_string());
         line(page, "choices", &report.choices.to_string());
+        if report.runs > report.seeds {
+            line(page, "runs", &format!("{}, as a seed of this strategy is a campaign", report.runs));
+        }
         let verdicts = Verdict::ALL.iter().zip(report.verdicts);
         let verdicts: Vec<_> =
             verdicts.map(|(verdict, count)| format!("{} {count}", verdict.name())).collect();
@@ -282,6 +285,7 @@ impl Sweep {
             "seeds_per_second": per_second(report),
             "events": report.events,
             "choices": report.choices,
+            "runs": report.runs,
             "rechecked": report.rechecked,
             "judges_differ": report.judges_differ,
             "canaries": report.canaries,

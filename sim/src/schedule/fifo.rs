@@ -9,6 +9,6 @@ pub(super) fn pick() -> Named {
     Named::Oldest
 }
 
-pub(super) fn draw() -> u32 {
+pub(super) fn decide() -> u32 {
     0
 }

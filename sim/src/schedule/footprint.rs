@@ -12,6 +12,38 @@ pub struct Footprint {
     against: u128,
 }
 
+/// Something that steps contend for: the bus, the registry, a task, … Named by one of its classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Resource(u32);
+
+impl Resource {
+    /// There are fewer than this many.
+    pub(super) const COUNT: usize = 128;
+
+    fn of_class(class: u32) -> Self {
+        Self(match class {
+            PUBLISH_UNHEARD | RECEIVE => PUBLISH,
+            TAKE => FEED,
+            class if (WAKE..DEADLINE).contains(&class) => class - WAKE + STEP,
+            class => class,
+        })
+    }
+
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// All of its classes.
+    pub(super) fn classes(self) -> u128 {
+        match self.0 {
+            PUBLISH => 1 << PUBLISH | 1 << PUBLISH_UNHEARD | 1 << RECEIVE,
+            FEED => 1 << FEED | 1 << TAKE,
+            class if (STEP..WAKE).contains(&class) => 1 << class | 1 << (class - STEP + WAKE),
+            class => 1 << class,
+        }
+    }
+}
+
 const EVERYTHING: u32 = 0;
 const PUBLISH: u32 = 1;
 const PUBLISH_UNHEARD: u32 = 2;
@@ -29,6 +61,9 @@ const LANES: u32 = 40;
 const DEADLINES: u32 = 128 - DEADLINE;
 
 impl Footprint {
+    /// There are this many classes.
+    pub(super) const CLASSES: usize = 128;
+
     /// A step that has to do with nothing.
     pub const NONE: Self = Self { does: 0, against: 0 };
 
@@ -92,17 +127,31 @@ impl Footprint {
 
     /// The numbers of the classes that it has.
     pub(super) fn classes(self) -> impl Iterator<Item = u32> {
-        bits(self.does)
+        Self::bits(self.does)
     }
 
-    /// The numbers of the classes that it conflicts with.
-    pub(super) fn opposed(self) -> impl Iterator<Item = u32> {
-        bits(self.against)
+    /// The classes that it has, one bit each.
+    pub(super) fn class_bits(self) -> u128 {
+        self.does
+    }
+
+    /// The numbers of the classes among `bits` that it conflicts with.
+    pub(super) fn opposed_among(self, bits: u128) -> impl Iterator<Item = u32> {
+        Self::bits(self.against & bits)
+    }
+
+    /// The numbers of the bits that are set.
+    pub(super) fn bits(mut set: u128) -> impl Iterator<Item = u32> {
+        std::iter::from_fn(move || {
+            let bit = (set != 0).then(|| set.trailing_zeros())?;
+            set &= set - 1;
+            Some(bit)
+        })
     }
 
     /// The numbers of the classes that it has and `other` conflicts with.
     pub(super) fn classes_opposed_by(self, other: Self) -> impl Iterator<Item = u32> {
-        bits(self.does & other.against)
+        Self::bits(self.does & other.against)
     }
 
     /// What it touches, without being a step of `lane`, as a number that others which touch the same have as well.
@@ -117,17 +166,31 @@ impl Footprint {
         self
     }
 
+    /// The resources that it has to do with, other than as a step of `lane`. [`Footprint::EVERYTHING`] is none.
+    pub(super) fn resources(self, lane: u32) -> impl Iterator<Item = Resource> {
+        let mut rest = self.besides(lane) & !(1 << EVERYTHING);
+        std::iter::from_fn(move || {
+            let class = (rest != 0).then(|| rest.trailing_zeros())?;
+            let resource = Resource::of_class(class);
+            rest &= !resource.classes();
+            Some(resource)
+        })
+    }
+
+    /// Whether the order of two steps may matter to what they do with one resource.
+    pub(super) fn conflicts_over(self, other: Self, resource: Resource) -> bool {
+        self.does & other.against & resource.classes() != 0
+    }
+
+    /// Without the waking of `lane`, which comes with its spawn.
+    pub(super) fn without_wake(mut self, lane: u32) -> Self {
+        self.does &= !Self::wakes(lane).does;
+        self
+    }
+
     fn receives(self) -> bool {
         self.does >> RECEIVE & 1 == 1
     }
-}
-
-fn bits(mut set: u128) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let bit = (set != 0).then(|| set.trailing_zeros())?;
-        set &= set - 1;
-        Some(bit)
-    })
 }
 
 #[cfg(test)]

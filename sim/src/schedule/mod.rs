@@ -6,6 +6,7 @@
 
 mod fifo;
 mod footprint;
+mod mutate;
 mod pct;
 mod pos;
 mod profile;
@@ -15,69 +16,85 @@ mod surw;
 mod urw;
 mod weights;
 
+use std::sync::Arc;
+
 pub use footprint::Footprint;
-pub use pct::Pct;
-pub use pos::Pos;
-pub use profile::Profile;
-pub use random::Temper;
-pub use surw::Surw;
-pub use urw::Urw;
+pub use mutate::RUNS as CAMPAIGN;
+pub use profile::{Profile, Wanted};
 
 use crate::choice::{Named, Site};
 use crate::rng::Numbers;
+use mutate::Mutate;
+use pct::Pct;
+use pos::Pos;
+use random::Temper;
+use surw::Surw;
+use urw::Urw;
 
-/// Draws choices.
-#[derive(Debug, Clone)]
-pub enum Strategy {
-    /// Always the dullest outcome: the oldest ready future runs, nothing is interrupted.
+/// Draws choices for one world after the other. It keeps its memory between them and nothing else, but for a
+/// campaign of [`StrategyKind::Mutate`].
+#[derive(Debug, Clone, Default)]
+pub struct Strategy {
+    way: Way,
+    temper: Temper,
+    profile: Arc<Profile>,
+    pct: Pct,
+    pos: Pos,
+    urw: Urw,
+    surw: Surw,
+    mutate: Mutate,
+}
+
+/// How it draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Way {
+    #[default]
     Fifo,
-    /// As [`Strategy::Fifo`], and keeps count for a strategy that wants a [`Profile`].
-    Count(Box<Profile>),
-    /// A random walk.
-    Random(Temper),
-    /// Priorities that fall at random steps.
-    Pct(Box<Pct>),
-    /// Priorities that are drawn anew where steps race.
-    Pos(Box<Pos>),
-    /// A walk that is uniform over interleavings.
-    Urw(Box<Urw>),
-    /// A walk that is uniform over the interleavings of a few lanes.
-    Surw(Box<Surw>),
+    /// As [`Way::Fifo`], and keeps count for a strategy that wants a [`Profile`].
+    Count,
+    Random,
+    Pct,
+    Pos,
+    Urw,
+    Surw,
+    Mutate,
 }
 
 /// The names of the strategies, as the command line takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum StrategyKind {
-    /// [`Strategy::Fifo`].
+    /// Always the dullest outcome: the oldest ready future runs, nothing is interrupted.
     Fifo,
-    /// [`Strategy::Random`].
+    /// A random walk.
     Random,
-    /// [`Strategy::Pct`].
+    /// Priorities that fall at random steps.
     Pct,
-    /// [`Strategy::Pos`].
+    /// Priorities that are drawn anew where steps race.
     Pos,
-    /// [`Strategy::Urw`].
+    /// A walk that is uniform over interleavings.
     Urw,
-    /// [`Strategy::Surw`].
+    /// A walk that is uniform over the interleavings of the steps that touch one resource.
     Surw,
+    /// Runs that showed something new, changed: [`CAMPAIGN`] runs for each seed.
+    Mutate,
     /// One of the others, as the seed has it: no strategy is the best for every bug.
     #[default]
     Mix,
 }
 
-/// Out of 100 seeds of [`StrategyKind::Mix`], this many run each strategy.
+/// Out of 100 seeds of [`StrategyKind::Mix`], this many run each strategy. `docs/strategies.md` says why.
 pub const MIX: [(StrategyKind, u32); 5] = [
-    (StrategyKind::Pct, 35),
-    (StrategyKind::Pos, 25),
-    (StrategyKind::Urw, 12),
-    (StrategyKind::Surw, 13),
-    (StrategyKind::Random, 15),
+    (StrategyKind::Random, 30),
+    (StrategyKind::Surw, 30),
+    (StrategyKind::Pct, 15),
+    (StrategyKind::Urw, 15),
+    (StrategyKind::Pos, 10),
 ];
 
 impl StrategyKind {
     /// All strategies.
-    pub const ALL: [Self; 7] =
-        [Self::Fifo, Self::Random, Self::Pct, Self::Pos, Self::Urw, Self::Surw, Self::Mix];
+    pub const ALL: [Self; 8] =
+        [Self::Fifo, Self::Random, Self::Pct, Self::Pos, Self::Urw, Self::Surw, Self::Mutate, Self::Mix];
 
     /// The strategy of this name.
     #[must_use]
@@ -95,21 +112,8 @@ impl StrategyKind {
             Self::Pos => "pos",
             Self::Urw => "urw",
             Self::Surw => "surw",
+            Self::Mutate => "mutate",
             Self::Mix => "mix",
-        }
-    }
-
-    /// The strategy for one world, whose temper is drawn from the world's numbers.
-    #[must_use]
-    pub fn prepare(self, numbers: &mut Numbers) -> Strategy {
-        match self {
-            Self::Fifo => Strategy::Fifo,
-            Self::Random => Strategy::Random(Temper::draw(numbers)),
-            Self::Pct => Strategy::Pct(Box::new(Pct::draw(numbers))),
-            Self::Pos => Strategy::Pos(Box::new(Pos::draw(numbers))),
-            Self::Urw => Strategy::Urw(Box::new(Urw::draw(numbers))),
-            Self::Surw => Strategy::Surw(Box::new(Surw::draw(numbers))),
-            Self::Mix => Self::of_mix(numbers).prepare(numbers),
         }
     }
 
@@ -126,110 +130,219 @@ impl StrategyKind {
 }
 
 impl Strategy {
-    /// Whether it wants a [`Profile`] of the scenario before it runs it.
+    /// One that counts what a [`Profile`] has, in first-in first-out order.
     #[must_use]
-    pub fn wants_profile(&self) -> bool {
-        match self {
-            Self::Pct(pct) => pct.wants_profile(),
-            Self::Urw(_) | Self::Surw(_) => true,
-            Self::Fifo | Self::Count(_) | Self::Random(_) | Self::Pos(_) => false,
+    pub fn counting(wanted: Wanted) -> Box<Self> {
+        let mut strategy = Box::<Self>::default();
+        strategy.count(wanted);
+        strategy
+    }
+
+    /// The strategy of this kind, for one world.
+    #[must_use]
+    pub fn new(kind: StrategyKind, numbers: &mut Numbers) -> Box<Self> {
+        let mut strategy = Box::<Self>::default();
+        strategy.prepare(kind, numbers);
+        strategy
+    }
+
+    /// [`StrategyKind::Pct`] for bugs of this depth.
+    #[must_use]
+    pub fn pct(depth: u32, numbers: &mut Numbers) -> Box<Self> {
+        let mut strategy = Self::new(StrategyKind::Pct, numbers);
+        strategy.pct.begin_with(depth);
+        strategy
+    }
+
+    /// From now on it counts, in first-in first-out order.
+    pub fn count(&mut self, wanted: Wanted) {
+        self.way = Way::Count;
+        // The last profile may still be in use.
+        if Arc::get_mut(&mut self.profile).is_none() {
+            self.profile = Arc::default();
+        }
+        Arc::get_mut(&mut self.profile).expect("nobody else has it").clear(wanted);
+    }
+
+    /// For a new world, or a campaign of them, under a strategy of this kind.
+    pub fn prepare(&mut self, kind: StrategyKind, numbers: &mut Numbers) {
+        self.way = match kind {
+            StrategyKind::Fifo => Way::Fifo,
+            StrategyKind::Random => Way::Random,
+            StrategyKind::Pct => Way::Pct,
+            StrategyKind::Pos => Way::Pos,
+            StrategyKind::Urw => Way::Urw,
+            StrategyKind::Surw => Way::Surw,
+            StrategyKind::Mutate => Way::Mutate,
+            StrategyKind::Mix => return self.prepare(StrategyKind::of_mix(numbers), numbers),
+        };
+        if self.way != Way::Fifo {
+            self.temper = Temper::draw(numbers);
+        }
+        // These give the last profile back, whose memory is used for the next.
+        self.urw.begin();
+        self.surw.begin();
+        match self.way {
+            Way::Fifo | Way::Count | Way::Random | Way::Urw | Way::Surw => {}
+            Way::Pct => self.pct.begin(numbers),
+            Way::Pos => self.pos.begin(),
+            Way::Mutate => {
+                self.mutate.begin();
+                self.mutate.begin_run(numbers);
+            }
+        }
+    }
+
+    /// For the next world of a campaign.
+    pub fn go_on(&mut self, numbers: &mut Numbers) {
+        self.temper = Temper::draw(numbers);
+        self.mutate.begin_run(numbers);
+    }
+
+    /// How many runs of one world it was made for.
+    #[must_use]
+    pub fn runs(&self) -> u32 {
+        if self.way == Way::Mutate { CAMPAIGN } else { 1 }
+    }
+
+    /// What it is, unless it counts.
+    #[must_use]
+    pub fn kind(&self) -> Option<StrategyKind> {
+        Some(match self.way {
+            Way::Count => return None,
+            Way::Fifo => StrategyKind::Fifo,
+            Way::Random => StrategyKind::Random,
+            Way::Pct => StrategyKind::Pct,
+            Way::Pos => StrategyKind::Pos,
+            Way::Urw => StrategyKind::Urw,
+            Way::Surw => StrategyKind::Surw,
+            Way::Mutate => StrategyKind::Mutate,
+        })
+    }
+
+    /// What it wants to know of the world before it runs it.
+    #[must_use]
+    pub fn wants(&self) -> Wanted {
+        match self.way {
+            Way::Pct if self.pct.wants_profile() => Wanted::Totals,
+            Way::Urw => Wanted::Steps,
+            Way::Surw => Wanted::Footprints,
+            _ => Wanted::Nothing,
         }
     }
 
     /// Takes the profile that it wanted.
-    pub fn learn(&mut self, profile: Profile, numbers: &mut Numbers) {
-        match self {
-            Self::Pct(pct) => pct.learn(&profile, numbers),
-            Self::Urw(urw) => urw.learn(profile),
-            Self::Surw(surw) => surw.learn(profile, numbers),
-            Self::Fifo | Self::Count(_) | Self::Random(_) | Self::Pos(_) => {}
+    pub fn learn(&mut self, profile: &Arc<Profile>, numbers: &mut Numbers) {
+        match self.way {
+            Way::Pct => self.pct.learn(profile, numbers),
+            Way::Urw => self.urw.learn(profile),
+            Way::Surw => self.surw.learn(profile, numbers),
+            _ => {}
         }
+    }
+
+    /// What was counted, once the world has ended.
+    #[must_use]
+    pub fn profile(&self) -> Option<&Arc<Profile>> {
+        (self.way == Way::Count).then_some(&self.profile)
+    }
+
+    fn counted(&mut self) -> &mut Profile {
+        Arc::get_mut(&mut self.profile).expect("nobody has the profile while it is made")
     }
 
     /// Whether it looks at what steps touch.
     pub(crate) fn wants_footprints(&self) -> bool {
-        matches!(self, Self::Count(_) | Self::Pos(_))
+        match self.way {
+            Way::Count => self.profile.wants_footprints(),
+            way => matches!(way, Way::Pos | Way::Surw | Way::Mutate),
+        }
     }
 
     /// Time has come to this instant.
     pub(crate) fn instant(&mut self, now_ns: u64) {
-        match self {
-            Self::Count(profile) => profile.instant(now_ns),
-            Self::Urw(urw) => urw.instant(now_ns),
-            Self::Surw(surw) => surw.instant(now_ns),
-            Self::Fifo | Self::Random(_) | Self::Pct(_) | Self::Pos(_) => {}
+        match self.way {
+            Way::Count => self.counted().instant(now_ns),
+            Way::Urw => self.urw.instant(now_ns),
+            Way::Surw => self.surw.instant(now_ns),
+            _ => {}
         }
     }
 
     /// A future was spawned on `lane` by the one that is running.
-    pub(crate) fn spawned(&mut self, lane: u32) {
-        match self {
-            Self::Count(profile) => profile.spawned(lane),
-            Self::Urw(urw) => urw.spawned(lane),
-            Self::Surw(surw) => surw.spawned(lane),
-            Self::Fifo | Self::Random(_) | Self::Pct(_) | Self::Pos(_) => {}
+    pub(crate) fn spawned(&mut self, lane: u32, numbers: &mut Numbers) {
+        match self.way {
+            Way::Count => self.counted().spawned(lane),
+            Way::Urw => self.urw.spawned(lane),
+            Way::Surw => self.surw.spawned(lane, numbers),
+            _ => {}
         }
     }
 
     /// A lane has become ready.
     pub(crate) fn readied(&mut self, lane: u32, numbers: &mut Numbers) {
-        match self {
-            Self::Pct(pct) => pct.readied(lane, numbers),
-            Self::Pos(pos) => pos.readied(lane, numbers),
-            Self::Urw(urw) => urw.readied(lane),
-            Self::Surw(surw) => surw.readied(lane),
-            Self::Fifo | Self::Count(_) | Self::Random(_) => {}
+        match self.way {
+            Way::Fifo | Way::Count | Way::Random => {}
+            Way::Pct => self.pct.readied(lane, numbers),
+            Way::Pos => self.pos.readied(lane, numbers),
+            Way::Urw => self.urw.readied(lane),
+            Way::Surw => self.surw.readied(lane, numbers),
+            Way::Mutate => self.mutate.readied(lane, numbers),
         }
     }
 
     /// A lane is not ready any more: it runs, or its future was dropped.
     pub(crate) fn rested(&mut self, lane: u32) {
-        match self {
-            Self::Pct(pct) => pct.rested(lane),
-            Self::Pos(pos) => pos.rested(lane),
-            Self::Urw(urw) => urw.rested(lane),
-            Self::Surw(surw) => surw.rested(lane),
-            Self::Fifo | Self::Count(_) | Self::Random(_) => {}
+        match self.way {
+            Way::Fifo | Way::Count | Way::Random => {}
+            Way::Pct => self.pct.rested(lane),
+            Way::Pos => self.pos.rested(lane),
+            Way::Urw => self.urw.rested(lane),
+            Way::Surw => self.surw.rested(lane),
+            Way::Mutate => self.mutate.rested(lane),
         }
     }
 
     /// A lane begins a turn.
     pub(crate) fn begins(&mut self, lane: u32) {
-        match self {
-            Self::Count(profile) => profile.begins(lane),
-            Self::Pct(pct) => pct.begins(lane),
-            Self::Pos(pos) => pos.begins(lane),
-            Self::Urw(urw) => urw.begins(lane),
-            Self::Surw(surw) => surw.begins(lane),
-            Self::Fifo | Self::Random(_) => {}
+        match self.way {
+            Way::Fifo | Way::Random => {}
+            Way::Count => self.counted().begins(lane),
+            Way::Pct => self.pct.begins(lane),
+            Way::Pos => self.pos.begins(lane),
+            Way::Urw => self.urw.begins(lane),
+            Way::Surw => self.surw.begins(lane),
+            Way::Mutate => self.mutate.begins(lane),
         }
     }
 
     /// The turn has ended; `footprint` is what was touched since it began or since the last preemption point.
     pub(crate) fn ended(&mut self, footprint: Footprint, numbers: &mut Numbers) {
-        match self {
-            Self::Count(profile) => profile.ended(footprint),
-            Self::Pct(pct) => pct.ended(),
-            Self::Pos(pos) => pos.ended(footprint, numbers),
-            Self::Urw(urw) => urw.ended(),
-            Self::Surw(surw) => surw.ended(),
-            Self::Fifo | Self::Random(_) => {}
+        match self.way {
+            Way::Fifo | Way::Random => {}
+            Way::Count => self.counted().ended(footprint),
+            Way::Pct => self.pct.ended(),
+            Way::Pos => self.pos.ended(footprint, numbers),
+            Way::Urw => self.urw.ended(),
+            Way::Surw => self.surw.ended(footprint),
+            Way::Mutate => self.mutate.ended(footprint),
         }
     }
 
     /// Which of `ready` lanes runs.
     pub(crate) fn pick(&mut self, numbers: &mut Numbers, ready: u32) -> Named {
-        match self {
-            Self::Fifo => fifo::pick(),
-            Self::Count(profile) => {
-                profile.contested(ready - 1);
+        match self.way {
+            Way::Fifo => fifo::pick(),
+            Way::Count => {
+                self.counted().contested(ready - 1);
                 fifo::pick()
             }
-            Self::Random(temper) => random::pick(temper, numbers, ready),
-            Self::Pct(pct) => Named::Lane(pct.pick()),
-            Self::Pos(pos) => Named::Lane(pos.pick()),
-            Self::Urw(urw) => Named::Lane(urw.pick(numbers)),
-            Self::Surw(surw) => Named::Lane(surw.pick(numbers)),
+            Way::Random => random::pick(numbers, ready),
+            Way::Pct => Named::Lane(self.pct.pick()),
+            Way::Pos => Named::Lane(self.pos.pick()),
+            Way::Urw => Named::Lane(self.urw.pick(numbers)),
+            Way::Surw => Named::Lane(self.surw.pick(numbers)),
+            Way::Mutate => Named::Lane(self.mutate.pick()),
         }
     }
 
@@ -243,19 +356,50 @@ impl Strategy {
         ready: u32,
         footprint: &mut Footprint,
     ) -> u32 {
-        match self {
-            Self::Fifo => fifo::draw(),
-            Self::Count(profile) => {
-                if site.is_preemption() {
-                    profile.passes(ready);
-                }
-                fifo::draw()
+        if site.is_preemption() {
+            return self.gives_way(numbers, site, ready, footprint);
+        }
+        match self.way {
+            Way::Fifo | Way::Count => fifo::decide(),
+            Way::Mutate => {
+                let followed = self.mutate.other(numbers, site, arity);
+                let value = followed.unwrap_or_else(|| self.temper.decide(numbers, site, arity));
+                self.mutate.chose(site, value);
+                value
             }
-            Self::Random(temper) => random::draw(temper, numbers, site, arity),
-            Self::Pct(pct) => pct.decide(numbers, site, arity),
-            Self::Pos(pos) => pos.decide(numbers, site, arity, footprint),
-            Self::Urw(urw) => urw.decide(numbers, site, arity),
-            Self::Surw(surw) => surw.decide(numbers, site, arity),
+            _ => self.temper.decide(numbers, site, arity),
+        }
+    }
+
+    /// 1 where the running lane gives way at a preemption point.
+    fn gives_way(
+        &mut self,
+        numbers: &mut Numbers,
+        site: Site,
+        ready: u32,
+        footprint: &mut Footprint,
+    ) -> u32 {
+        match self.way {
+            Way::Fifo => fifo::decide(),
+            Way::Count => {
+                self.counted().passes(ready, footprint);
+                fifo::decide()
+            }
+            Way::Random => random::gives_way(ready),
+            Way::Pct => u32::from(self.pct.gives_way()),
+            Way::Pos => u32::from(self.pos.gives_way(numbers, site, footprint)),
+            Way::Urw => u32::from(self.urw.gives_way(numbers)),
+            Way::Surw => u32::from(self.surw.gives_way(numbers, footprint)),
+            Way::Mutate => u32::from(self.mutate.gives_way(numbers, footprint)),
+        }
+    }
+
+    /// The world has come to its end.
+    pub(crate) fn close(&mut self, numbers: &mut Numbers) {
+        match self.way {
+            Way::Count => self.counted().close(),
+            Way::Mutate => self.mutate.close(numbers),
+            _ => {}
         }
     }
 }

@@ -6,32 +6,30 @@
 //! with a probability of at least 1 / (n·k^(depth-1)) per run.
 //!
 //! Departures: a step is a place where something else could run, ready or at a preemption point; k is learned from a
-//! first-in first-out run of the same scenario, so that a seed means the same wherever it is run. In that order some
-//! steps have no rival that have one in others, so that k is the number of steps that had one, or of all at instants at
-//! which more than one lane runs, by turns. The depth is drawn from 1, 2, 3 and 5, with 3 and 5 twice as often as
-//! the others. A lane that yields by itself falls below all others, so that none that spins starves the
-//! rest. Lanes keep their priority over incarnations. Whether tied timers are told apart is drawn once per world.
+//! first-in first-out run of the same world, so that a seed means the same wherever it is run. How many steps have a
+//! rival depends on the order: where all run by turns almost every step has one, and where each runs to its end only
+//! those of the first. So k is drawn anew for each world, between half of those that had one in the counted run and all
+//! at instants at which more than one lane runs. The depth is drawn from 1, 2, 3 and 5, mostly 3. A lane that yields
+//! by itself falls below all others, so that none that spins starves the rest. Lanes keep their priority over
+//! incarnations.
 
-use super::Temper;
 use super::profile::Profile;
-use super::random;
 use super::ranks::Ranks;
-use crate::choice::Site;
 use crate::rng::Numbers;
 
 /// The state of a run.
-#[derive(Debug, Clone)]
-pub struct Pct {
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pct {
     depth: u32,
-    temper: Temper,
     ranks: Ranks,
     /// The steps at which a lane falls, the next one last.
     falls: Vec<u32>,
     step: u32,
     /// The lane that is running.
     running: u32,
-    /// It was interrupted, so that its becoming ready again is no yield.
+    /// It was interrupted, so that its becoming ready again is no yield, and the step was counted.
     interrupted: bool,
+    was_counted: bool,
     /// Falls and yields so far: each goes below all earlier ones.
     yields: i64,
 }
@@ -39,24 +37,22 @@ pub struct Pct {
 /// Priorities that were drawn are above this; what fell lies between 0 and it, and what yielded below 0.
 const DRAWN: i64 = 1 << 32;
 
+/// Depths, each as likely as it is often here.
+const DEPTHS: [u32; 10] = [1, 2, 3, 3, 3, 3, 3, 5, 5, 5];
+
 impl Pct {
-    pub(super) fn draw(numbers: &mut Numbers) -> Self {
-        Self::with_depth(numbers.pick(&[1, 2, 3, 3, 5, 5]), numbers)
+    /// For a new world.
+    pub(super) fn begin(&mut self, numbers: &mut Numbers) {
+        self.begin_with(numbers.pick(&DEPTHS));
     }
 
     /// For bugs of this depth.
-    #[must_use]
-    pub fn with_depth(depth: u32, numbers: &mut Numbers) -> Self {
-        Self {
-            depth,
-            temper: Temper::draw(numbers),
-            ranks: Ranks::default(),
-            falls: Vec::new(),
-            step: 0,
-            running: 0,
-            interrupted: false,
-            yields: 0,
-        }
+    pub(super) fn begin_with(&mut self, depth: u32) {
+        self.depth = depth;
+        self.ranks.clear();
+        self.falls.clear();
+        (self.step, self.running, self.yields) = (0, 0, 0);
+        (self.interrupted, self.was_counted) = (false, false);
     }
 
     /// With no fall to place the number of steps does not matter.
@@ -65,11 +61,9 @@ impl Pct {
     }
 
     pub(super) fn learn(&mut self, profile: &Profile, numbers: &mut Numbers) {
-        let steps = match numbers.chance((1, 2)) {
-            true => profile.contested_steps(),
-            false => profile.crowded_steps(),
-        };
-        self.falls = (1..self.depth).map(|_| 1 + numbers.below(steps.max(1))).collect();
+        let fewest = 1 + profile.contested_steps() / 2;
+        let steps = fewest + numbers.below(1 + profile.crowded_steps().saturating_sub(fewest));
+        self.falls.extend((1..self.depth).map(|_| 1 + numbers.below(steps)));
         self.falls.sort_unstable_by(|one, other| other.cmp(one));
     }
 
@@ -105,7 +99,7 @@ impl Pct {
 
     pub(super) fn begins(&mut self, lane: u32) {
         self.running = lane;
-        self.interrupted = false;
+        (self.interrupted, self.was_counted) = (false, false);
     }
 
     pub(super) fn ended(&mut self) {
@@ -113,7 +107,7 @@ impl Pct {
     }
 
     pub(super) fn pick(&mut self) -> u32 {
-        let falls = self.falls_now();
+        let falls = !std::mem::take(&mut self.was_counted) && self.falls_now();
         let (_, lane) = self.ranks.top().expect("a lane is picked when some are ready");
         if !falls {
             return lane;
@@ -122,16 +116,15 @@ impl Pct {
         self.ranks.top().expect("it is still ready").1
     }
 
-    pub(super) fn decide(&mut self, numbers: &mut Numbers, site: Site, arity: u32) -> u32 {
-        if !site.is_preemption() {
-            return random::draw(&self.temper, numbers, site, arity);
-        }
-        let Some((top, _)) = self.ranks.top() else { return 0 };
+    /// Whether the running lane gives way at a preemption point.
+    pub(super) fn gives_way(&mut self) -> bool {
+        let Some((top, _)) = self.ranks.top() else { return false };
         if self.falls_now() {
             self.fall(self.running);
         }
-        let yields = self.ranks.rank(self.running).is_some_and(|rank| rank < top);
-        self.interrupted |= yields;
-        u32::from(yields)
+        let gives_way = self.ranks.rank(self.running).is_some_and(|rank| rank < top);
+        self.interrupted |= gives_way;
+        self.was_counted = gives_way;
+        gives_way
     }
 }

@@ -7,14 +7,11 @@
 //! Departures: what a pending step will touch is not known, so that it is taken to touch what the same lane did at the
 //! same place before, and at first what anything does on its lane. Steps race when their [`Footprint`]s conflict,
 //! except where both do no more than publish: the order of events alone is not worth a draw. A preemption point ends
-//! a step. Racing steps are found by class, so that a redraw costs O(log n) for each step that races. Whether tied
-//! timers are told apart is drawn once per world.
+//! a step. Racing steps are found by class, so that a redraw costs O(log n) for each step that races.
 
 use rustc_hash::FxHashMap;
 
-use super::Temper;
 use super::footprint::Footprint;
-use super::random;
 use super::ranks::Ranks;
 use crate::choice::Site;
 use crate::rng::Numbers;
@@ -30,9 +27,8 @@ enum Place {
 }
 
 /// The state of a run.
-#[derive(Debug, Clone)]
-pub struct Pos {
-    temper: Temper,
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pos {
     ranks: Ranks,
     /// What a lane touched when it last went on from a place. Looked up, never iterated.
     touched: FxHashMap<(u32, Place), Footprint>,
@@ -42,6 +38,8 @@ pub struct Pos {
     standing: Vec<Place>,
     /// Ready lanes by the classes of what they are expected to touch. May name lanes that moved on.
     by_class: Vec<Vec<u32>>,
+    /// The classes whose lists were used in this world.
+    used: u128,
     /// The lane that is running, from where, and whether its next step has its priority already.
     running: u32,
     from: Place,
@@ -50,19 +48,17 @@ pub struct Pos {
 }
 
 impl Pos {
-    pub(super) fn draw(numbers: &mut Numbers) -> Self {
-        Self {
-            temper: Temper::draw(numbers),
-            ranks: Ranks::default(),
-            touched: FxHashMap::default(),
-            expected: Vec::new(),
-            standing: Vec::new(),
-            by_class: vec![Vec::new(); 128],
-            running: 0,
-            from: Place::Blocked,
-            interrupted: false,
-            drawn: Vec::new(),
+    /// For a new world; the memory is kept.
+    pub(super) fn begin(&mut self) {
+        self.ranks.clear();
+        self.touched.clear();
+        self.expected.clear();
+        self.standing.clear();
+        self.by_class.resize(Footprint::CLASSES, Vec::new());
+        for class in Footprint::bits(std::mem::take(&mut self.used)) {
+            self.by_class[class as usize].clear();
         }
+        (self.running, self.from, self.interrupted) = (0, Place::Blocked, false);
     }
 
     pub(super) fn readied(&mut self, lane: u32, numbers: &mut Numbers) {
@@ -75,7 +71,9 @@ impl Pos {
     }
 
     fn list(&mut self, lane: u32) {
-        for class in self.expected[lane as usize].classes() {
+        let expected = self.expected[lane as usize];
+        self.used |= expected.class_bits();
+        for class in expected.classes() {
             self.by_class[class as usize].push(lane);
         }
     }
@@ -120,7 +118,7 @@ impl Pos {
     fn redraw(&mut self, footprint: Footprint, numbers: &mut Numbers) {
         let footprint = footprint.without_order_of_events();
         let mut racing = std::mem::take(&mut self.drawn);
-        for class in footprint.opposed() {
+        for class in footprint.opposed_among(self.used) {
             racing.append(&mut self.by_class[class as usize]);
         }
         racing.sort_unstable();
@@ -147,19 +145,10 @@ impl Pos {
         self.ranks.top().expect("a lane is picked when some are ready").1
     }
 
-    /// A step ends at a preemption point; `footprint` is what it has touched.
-    pub(super) fn decide(
-        &mut self,
-        numbers: &mut Numbers,
-        site: Site,
-        arity: u32,
-        footprint: &mut Footprint,
-    ) -> u32 {
-        if !site.is_preemption() {
-            return random::draw(&self.temper, numbers, site, arity);
-        }
+    /// A step ends at a preemption point; `footprint` is what it has touched. Whether the lane gives way.
+    pub(super) fn gives_way(&mut self, numbers: &mut Numbers, site: Site, footprint: &mut Footprint) -> bool {
         if self.ranks.top().is_none() {
-            return 0;
+            return false;
         }
         self.learn(*footprint);
         self.redraw(*footprint, numbers);
@@ -170,6 +159,6 @@ impl Pos {
         let rank = i64::from(numbers.word());
         self.ranks.set_rank(self.running, rank);
         self.interrupted = rank < top;
-        u32::from(self.interrupted)
+        self.interrupted
     }
 }

@@ -1,40 +1,122 @@
-//! What a first-in first-out run of a scenario tells about its other schedules: how many steps there are to place
-//! something at, and how many steps each lane makes at each instant.
+//! What a run of a world tells about its other schedules: how many steps there are to place something at, how many
+//! each lane makes at each instant, and what each of them touches.
 //!
-//! A strategy that wants it gets it from a run of the same scenario just before its own. It is part of what the seed
-//! means, whatever was run before.
+//! A strategy that wants it gets it from a first-in first-out run of the same world. In a sweep, where every seed has a
+//! scenario of its own, that run is made just before the seed's; where one world is run many times, once for all of
+//! them. Either way it is a function of the world alone, and a seed means the same whatever was run before.
+
+use std::sync::{Arc, LazyLock};
 
 use rustc_hash::FxHashMap;
 
-use super::footprint::Footprint;
+use super::footprint::{Footprint, Resource};
 
-/// A count of steps. A step ends where something else could run: at the end of a turn or at a preemption point.
+/// One step: it ends where something else could run, at the end of a turn or at a preemption point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) lane: u32,
+    pub(super) at_ns: u64,
+    pub(super) touched: Footprint,
+}
+
+/// Something that several lanes contend for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shared {
+    pub(super) resource: Resource,
+    /// How many lanes touch it.
+    pub(super) lanes: u32,
+}
+
+/// How much is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Wanted {
+    /// Nothing: no profile is wanted.
+    #[default]
+    Nothing,
+    /// How many steps there are.
+    Totals,
+    /// Those of each lane at each instant.
+    Steps,
+    /// And what each touches.
+    Footprints,
+}
+
+/// What was counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// Steps at which something else was ready.
+    wanted: Wanted,
     contested: u32,
-    /// Steps by lane and instant. Looked up and summed.
-    steps: FxHashMap<(u32, u64), u32>,
+    crowded: u32,
+    instant: Instant,
+    /// Every step, in order; by lane and then in order, once the run is over.
+    steps: Vec<Step>,
+    /// Where the steps of each lane begin, and one more.
+    starts: Vec<u32>,
+    /// Steps of each lane at an instant at which it makes any, on average.
+    usual: Vec<u32>,
     /// Who spawned whom and when: child, parent, instant.
     spawns: Vec<(u32, u32, u64)>,
-    /// What each lane touched in all.
-    touched: Vec<Option<Footprint>>,
+    /// Steps that the children of a lane that it spawns at an instant make at that instant. Looked up, never iterated.
+    owed: FxHashMap<(u32, u64), u32>,
+    shared: Vec<Shared>,
     running: u32,
-    now_ns: u64,
+    /// Where in `spawns` those of the running step begin.
+    spawned_before: usize,
+}
+
+/// The instant that it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Instant {
+    at_ns: u64,
+    steps: u32,
+    lane: u32,
+    has_others: bool,
 }
 
 impl Profile {
+    /// One of nothing.
+    pub(super) fn none() -> Arc<Self> {
+        static NONE: LazyLock<Arc<Profile>> = LazyLock::new(Arc::default);
+        Arc::clone(&NONE)
+    }
+
+    /// For a new run; the memory is kept.
+    pub(super) fn clear(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
+        (self.contested, self.crowded, self.instant) = (0, 0, Instant::default());
+        self.steps.clear();
+        self.starts.clear();
+        self.usual.clear();
+        self.spawns.clear();
+        self.owed.clear();
+        self.shared.clear();
+        (self.running, self.spawned_before) = (0, 0);
+    }
+
+    pub(super) fn wants_footprints(&self) -> bool {
+        self.wanted == Wanted::Footprints
+    }
+
     pub(super) fn instant(&mut self, now_ns: u64) {
-        self.now_ns = now_ns;
+        self.leave_instant();
+        self.instant = Instant { at_ns: now_ns, ..Instant::default() };
+    }
+
+    fn leave_instant(&mut self) {
+        let Instant { steps, has_others, .. } = self.instant;
+        self.crowded += if has_others { steps } else { 0 };
     }
 
     pub(super) fn begins(&mut self, lane: u32) {
         self.running = lane;
-        self.count();
-    }
-
-    fn count(&mut self) {
-        *self.steps.entry((self.running, self.now_ns)).or_default() += 1;
+        let instant = &mut self.instant;
+        instant.has_others |= instant.steps > 0 && instant.lane != lane;
+        instant.lane = lane;
+        instant.steps += 1;
+        if self.wanted >= Wanted::Steps {
+            self.spawned_before = self.spawns.len();
+            self.steps.push(Step { lane, at_ns: self.instant.at_ns, touched: Footprint::NONE });
+        }
     }
 
     /// A turn or a preemption point, at which `others` could run.
@@ -42,42 +124,108 @@ impl Profile {
         self.contested += u32::from(others > 0);
     }
 
-    pub(super) fn passes(&mut self, others: u32) {
+    /// A step ends at a preemption point, and the next one begins.
+    pub(super) fn passes(&mut self, others: u32, footprint: &mut Footprint) {
         self.contested(others);
-        self.count();
+        self.touches(*footprint);
+        *footprint = Footprint::of_lane(self.running);
+        self.begins(self.running);
     }
 
     pub(super) fn spawned(&mut self, lane: u32) {
-        self.spawns.push((lane, self.running, self.now_ns));
+        if self.wanted >= Wanted::Steps {
+            self.spawns.push((lane, self.running, self.instant.at_ns));
+        }
     }
 
     pub(super) fn ended(&mut self, footprint: Footprint) {
-        let lane = self.running as usize;
-        if self.touched.len() <= lane {
-            self.touched.resize(lane + 1, None);
-        }
-        self.touched[lane].get_or_insert_default().add(footprint);
+        self.touches(footprint);
         self.running = 0;
     }
 
-    /// Steps at instants at which more than one lane makes any: what a schedule may have to place something at.
-    pub(super) fn crowded_steps(&self) -> u32 {
-        // Sums over instants, so that the order of the map does not show.
-        let mut instants: FxHashMap<u64, (u32, u32)> = FxHashMap::default();
-        for (&(_, at_ns), &steps) in &self.steps {
-            let (lanes, sum) = instants.entry(at_ns).or_default();
-            *lanes += 1;
-            *sum += steps;
+    fn touches(&mut self, mut footprint: Footprint) {
+        if self.wanted < Wanted::Footprints {
+            return;
         }
-        instants.values().filter(|(lanes, _)| *lanes > 1).map(|(_, sum)| sum).sum()
+        for &(child, _, _) in &self.spawns[self.spawned_before..] {
+            footprint = footprint.without_wake(child);
+        }
+        if let Some(step) = self.steps.last_mut() {
+            step.touched = footprint;
+        }
     }
 
-    /// Counts what a lane does at the instant of its spawn for the parent as well, until it is spawned.
-    pub(super) fn fold(&mut self) {
-        for &(child, parent, at_ns) in self.spawns.iter().rev() {
-            let steps = self.steps(child, at_ns);
-            *self.steps.entry((parent, at_ns)).or_default() += steps;
+    /// The run is over: makes what is looked up from what was counted.
+    pub(super) fn close(&mut self) {
+        self.leave_instant();
+        self.instant.steps = 0;
+        let is_shared = self.contended();
+        self.sort();
+        self.find_shared(&is_shared);
+        for number in (0..self.spawns.len()).rev() {
+            let (child, parent, at_ns) = self.spawns[number];
+            let steps = self.steps_with_children(child, at_ns);
+            *self.owed.entry((parent, at_ns)).or_default() += steps;
         }
+    }
+
+    /// What steps of different lanes at one instant contend for. The steps are still in order.
+    fn contended(&self) -> [bool; Resource::COUNT] {
+        #[derive(Clone, Copy)]
+        struct Seen {
+            at_ns: u64,
+            /// The lane that touched it at this instant, or [`MANY`].
+            lane: u32,
+            touched: Footprint,
+        }
+        const MANY: u32 = u32::MAX;
+        let nobody = Seen { at_ns: u64::MAX, lane: 0, touched: Footprint::NONE };
+        let mut seen = [nobody; Resource::COUNT];
+        let mut is_shared = [false; Resource::COUNT];
+        for step in &self.steps {
+            for resource in step.touched.resources(step.lane) {
+                let seen = &mut seen[resource.index()];
+                if seen.at_ns != step.at_ns {
+                    *seen = Seen { at_ns: step.at_ns, ..nobody };
+                }
+                let by_others = seen.lane != 0 && seen.lane != step.lane;
+                is_shared[resource.index()] |=
+                    by_others && step.touched.conflicts_over(seen.touched, resource);
+                seen.touched.add(step.touched);
+                seen.lane = if by_others { MANY } else { step.lane };
+            }
+        }
+        is_shared
+    }
+
+    /// Puts the steps of a lane together, in the order in which they were made.
+    fn sort(&mut self) {
+        self.steps.sort_by_key(|step| step.lane);
+        let lanes = self.steps.last().map_or(0, |step| step.lane as usize + 1);
+        let mut start = 0;
+        for lane in 0..lanes as u32 {
+            self.starts.push(start as u32);
+            let end = start + self.steps[start..].partition_point(|step| step.lane == lane);
+            let instants = self.steps[start..end].chunk_by(|one, other| one.at_ns == other.at_ns).count();
+            self.usual.push((end - start).div_ceil(instants.max(1)) as u32);
+            start = end;
+        }
+        self.starts.push(start as u32);
+    }
+
+    /// The steps are put together by lane.
+    fn find_shared(&mut self, is_shared: &[bool; Resource::COUNT]) {
+        let mut last_lane = [0; Resource::COUNT];
+        let mut found = [None; Resource::COUNT];
+        for step in &self.steps {
+            for resource in step.touched.resources(step.lane).filter(|resource| is_shared[resource.index()]) {
+                let index = resource.index();
+                if std::mem::replace(&mut last_lane[index], step.lane) != step.lane {
+                    found[index].get_or_insert(Shared { resource, lanes: 0 }).lanes += 1;
+                }
+            }
+        }
+        self.shared.extend(found.into_iter().flatten());
     }
 
     /// Steps at which something else was ready.
@@ -86,27 +234,59 @@ impl Profile {
         self.contested
     }
 
-    /// Steps that each lane owes at an instant to those of `selected` that it spawns then, itself or by another.
-    pub(super) fn owed(&self, selected: &[u32]) -> FxHashMap<(u32, u64), u32> {
-        let mut owed = FxHashMap::default();
-        for &(child, parent, at_ns) in self.spawns.iter().rev() {
-            let own = if selected.contains(&child) { self.steps(child, at_ns) } else { 0 };
-            let passed_on: u32 = owed.get(&(child, at_ns)).copied().unwrap_or(0);
-            if own + passed_on > 0 {
-                *owed.entry((parent, at_ns)).or_default() += own + passed_on;
-            }
+    /// Steps at instants at which more than one lane makes any: what a schedule may have to place something at.
+    pub(super) fn crowded_steps(&self) -> u32 {
+        self.crowded
+    }
+
+    /// All steps, by lane.
+    pub(super) fn all(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Where the steps of a lane are.
+    pub(super) fn place_of(&self, lane: u32) -> std::ops::Range<usize> {
+        let lane = lane as usize;
+        match (self.starts.get(lane), self.starts.get(lane + 1)) {
+            (Some(&start), Some(&end)) => start as usize..end as usize,
+            _ => 0..0,
         }
-        owed
     }
 
-    /// Steps of a lane at an instant.
-    #[must_use]
-    pub fn steps(&self, lane: u32, at_ns: u64) -> u32 {
-        self.steps.get(&(lane, at_ns)).copied().unwrap_or(0)
+    /// Where those that it makes at an instant are.
+    pub(super) fn place_at(&self, lane: u32, at_ns: u64) -> std::ops::Range<usize> {
+        let place = self.place_of(lane);
+        let steps = &self.steps[place.clone()];
+        let start = steps.partition_point(|step| step.at_ns < at_ns);
+        let end = start + steps[start..].partition_point(|step| step.at_ns == at_ns);
+        place.start + start..place.start + end
     }
 
-    /// The lanes that made steps, and what each touched.
-    pub(super) fn lanes(&self) -> impl Iterator<Item = (u32, Footprint)> {
-        (0..).zip(&self.touched).filter_map(|(lane, touched)| touched.map(|touched| (lane, touched)))
+    /// Steps of a lane at an instant, or as many as it usually makes if it was not seen to make any then.
+    fn steps_at(&self, lane: u32, at_ns: u64) -> u32 {
+        match self.place_at(lane, at_ns).len() as u32 {
+            0 => self.usual.get(lane as usize).copied().unwrap_or(0),
+            steps => steps,
+        }
+    }
+
+    /// As [`Profile::steps_at`], with those of the lanes that it spawns then, themselves or by another.
+    pub(super) fn steps_with_children(&self, lane: u32, at_ns: u64) -> u32 {
+        self.steps_at(lane, at_ns) + self.owed.get(&(lane, at_ns)).copied().unwrap_or(0)
+    }
+
+    /// Who spawned whom and when: child, parent, instant.
+    pub(super) fn spawns(&self) -> &[(u32, u32, u64)] {
+        &self.spawns
+    }
+
+    /// What several lanes contend for, in a fixed order.
+    pub(super) fn shared(&self) -> &[Shared] {
+        &self.shared
+    }
+
+    /// How many lanes made steps.
+    pub(super) fn lanes(&self) -> u32 {
+        self.starts.windows(2).filter(|ends| ends[0] < ends[1]).count() as u32
     }
 }

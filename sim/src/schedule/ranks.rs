@@ -20,6 +20,12 @@ struct Entry {
 }
 
 impl Ranks {
+    /// For a new world; the memory is kept.
+    pub(super) fn clear(&mut self) {
+        self.heap.clear();
+        self.lanes.clear();
+    }
+
     fn entry(&mut self, lane: u32) -> &mut Entry {
         let place = lane as usize;
         if self.lanes.len() <= place {

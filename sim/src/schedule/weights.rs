@@ -13,6 +13,13 @@ pub(super) struct Weights {
 }
 
 impl Weights {
+    /// For a new world; the memory is kept.
+    pub(super) fn clear(&mut self) {
+        self.sums.clear();
+        self.weights.clear();
+        self.total = 0;
+    }
+
     pub(super) fn total(&self) -> u64 {
         self.total
     }
@@ -23,6 +30,9 @@ impl Weights {
             self.grow((place + 1).next_power_of_two());
         }
         let before = std::mem::replace(&mut self.weights[place], weight);
+        if before == weight {
+            return;
+        }
         self.total = self.total - u64::from(before) + u64::from(weight);
         let mut node = place + 1;
         while node < self.sums.len() {
@@ -32,15 +42,21 @@ impl Weights {
     }
 
     fn grow(&mut self, lanes: usize) {
-        let old = std::mem::take(&mut self.weights);
-        self.weights = vec![0; lanes];
-        self.sums = vec![0; lanes + 1];
-        self.total = 0;
-        for (lane, weight) in (0..).zip(old) {
-            if weight > 0 {
-                self.set(lane, weight);
+        self.weights.resize(lanes, 0);
+        self.sums.clear();
+        self.sums.resize(lanes + 1, 0);
+        for (place, &weight) in self.weights.iter().enumerate() {
+            self.sums[place + 1] += u64::from(weight);
+            let node = place + 1;
+            let parent = node + (node & node.wrapping_neg());
+            if parent < self.sums.len() {
+                self.sums[parent] += self.sums[node];
             }
         }
+    }
+
+    pub(super) fn get(&self, lane: u32) -> u32 {
+        self.weights.get(lane as usize).copied().unwrap_or(0)
     }
 
     /// A lane, each as likely as its weight is large. Some weight must not be 0.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::canary::Canary;
 use super::novelty::Novelty;
@@ -10,7 +11,7 @@ use crate::choice::{Fit, Misfit, Source, Tape};
 use crate::oracle::{Coverage, Monitor, Rules, Violation};
 use crate::rng::{Numbers, Stream};
 use crate::scenario::{Scenario, drive, generate};
-use crate::schedule::{Profile, Strategy, StrategyKind};
+use crate::schedule::{Profile, Strategy, StrategyKind, Wanted};
 use crate::trace::{EndNote, Header, Record, Sink, Texts, TraceHash, Waiter, What};
 use crate::world::{Engine, Limits};
 
@@ -216,6 +217,12 @@ pub struct Runner {
     texts: Rc<RefCell<Texts>>,
     judges: Rc<RefCell<Judges>>,
     limits: Limits,
+    /// Strategies whose memory is used again: of a seed, and of the run that counts for it.
+    spare: Option<Box<Strategy>>,
+    counting: Option<Box<Strategy>>,
+    /// What drew the choices of the last run.
+    drawn: Option<(Box<Strategy>, Numbers)>,
+    runs: u64,
 }
 
 impl std::fmt::Debug for Runner {
@@ -235,7 +242,17 @@ impl Runner {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let (texts, judges) = (Rc::default(), Rc::default());
-        Self { invariant: None, engine: Engine::new(), texts, judges, limits }
+        Self {
+            invariant: None,
+            engine: Engine::new(),
+            texts,
+            judges,
+            limits,
+            spare: None,
+            counting: None,
+            drawn: None,
+            runs: 0,
+        }
     }
 
     /// Holds every run against a rule of one's own as well.
@@ -268,37 +285,52 @@ impl Runner {
     /// The run of a seed.
     pub fn seed(&mut self, seed: u64, strategy: StrategyKind) -> CaseRun {
         let scenario = generate(seed);
-        let judged = self.judge(&scenario, seeded(seed, strategy));
+        let source = seeded_into(self.spare.take().unwrap_or_default(), seed, strategy);
+        let judged = self.judge(&scenario, source);
         CaseRun { scenario, judged }
     }
 
     /// Runs a scenario on choices of `source` and judges it.
     pub fn judge(&mut self, scenario: &Scenario, source: Source) -> Judged {
+        let sink = self.sink();
+        self.run(scenario, source, &sink)
+    }
+
+    /// All that judges.
+    fn sink(&self) -> Rc<RefCell<dyn Sink>> {
         let judges: Rc<RefCell<dyn Sink>> = Rc::clone(&self.judges) as _;
         match &self.invariant {
-            None => self.run(scenario, source, &judges),
+            None => judges,
             Some(invariant) => {
                 let invariant: Rc<RefCell<dyn Sink>> = Rc::clone(invariant) as _;
-                let both: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Both(judges, invariant)));
-                self.run(scenario, source, &both)
+                Rc::new(RefCell::new(Both(judges, invariant)))
             }
         }
     }
 
     /// As [`Runner::judge`]; `sink` sees the trace as well.
     pub fn watch(&mut self, scenario: &Scenario, source: Source, sink: Rc<RefCell<dyn Sink>>) -> Judged {
-        let mut both: Rc<RefCell<dyn Sink>> =
-            Rc::new(RefCell::new(Both(Rc::clone(&self.judges) as Rc<RefCell<dyn Sink>>, sink)));
-        if let Some(invariant) = &self.invariant {
-            let invariant: Rc<RefCell<dyn Sink>> = Rc::clone(invariant) as _;
-            both = Rc::new(RefCell::new(Both(both, invariant)));
-        }
+        let both: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Both(self.sink(), sink)));
         self.run(scenario, source, &both)
     }
 
     fn run(&mut self, scenario: &Scenario, source: Source, sink: &Rc<RefCell<dyn Sink>>) -> Judged {
+        let (source, before) = settled(source, |source| {
+            let sink = self.sink();
+            let judged = self.once(scenario, source, &sink);
+            let drawn = self.drawn.take();
+            Settling { is_enough: !judged.findings.is_empty() || judged.stray_wake, tape: judged.tape, drawn }
+        });
+        let judged = self.once(scenario, source, sink);
+        self.runs = before.max(1);
+        self.spare = self.drawn.take().map(|(strategy, _)| strategy).or(self.spare.take());
+        judged
+    }
+
+    fn once(&mut self, scenario: &Scenario, source: Source, sink: &Rc<RefCell<dyn Sink>>) -> Judged {
         let source = self.profiled(scenario, source);
         let finished = drive(&mut self.engine, scenario, source, &self.limits, &self.texts, sink);
+        self.drawn = finished.drawn;
         let mut judges = self.judges.borrow_mut();
         let verdict = judges.end.expect("a world records its end");
         let mut findings: Vec<_> = judges
@@ -342,13 +374,26 @@ impl Runner {
         }
     }
 
+    /// Gives a strategy the profile that it wants.
     fn profiled(&mut self, scenario: &Scenario, source: Source) -> Source {
-        profiled(source, |count| {
+        let Source::Drawn(mut strategy, mut numbers) = source else { return source };
+        if strategy.wants() != Wanted::Nothing {
+            let mut counting = self.counting.take().unwrap_or_default();
+            counting.count(strategy.wants());
+            let source = Source::Drawn(counting, Numbers::new(0, Stream::Schedule));
             let deaf: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Deaf));
-            let counted = drive(&mut self.engine, scenario, count, &self.limits, &self.texts, &deaf);
+            let counted = drive(&mut self.engine, scenario, source, &self.limits, &self.texts, &deaf);
+            strategy.learn(&counted.profile().unwrap_or_default(), &mut numbers);
             self.engine.recycle(counted.tape);
-            counted.profile
-        })
+            self.counting = counted.drawn.map(|(counting, _)| counting);
+        }
+        Source::Drawn(strategy, numbers)
+    }
+
+    /// How many runs of its scenario the last seed took: more than one for a campaign.
+    #[must_use]
+    pub fn runs(&self) -> u64 {
+        self.runs
     }
 
     /// How often each rule was put to the test in the last run, in the order of [`crate::oracle::RULES`].
@@ -388,19 +433,56 @@ impl Runner {
 /// The choices of a seed.
 #[must_use]
 pub fn seeded(seed: u64, strategy: StrategyKind) -> Source {
+    seeded_into(Box::default(), seed, strategy)
+}
+
+/// As [`seeded`], with the memory of a strategy that is no longer used.
+fn seeded_into(mut memory: Box<Strategy>, seed: u64, strategy: StrategyKind) -> Source {
     let mut numbers = Numbers::new(seed, Stream::Schedule);
-    let strategy = strategy.prepare(&mut numbers);
-    Source::Drawn(strategy, numbers)
+    memory.prepare(strategy, &mut numbers);
+    Source::Drawn(memory, numbers)
 }
 
 /// Gives a strategy the profile that it wants: `count` runs the same world on the choices that it is given.
-pub fn profiled(source: Source, count: impl FnOnce(Source) -> Option<Profile>) -> Source {
+pub fn profiled(source: Source, count: impl FnOnce(Source) -> Option<Arc<Profile>>) -> Source {
     let Source::Drawn(mut strategy, mut numbers) = source else { return source };
-    if strategy.wants_profile() {
-        let fifo = Source::Drawn(Strategy::Count(Box::default()), Numbers::new(0, Stream::Schedule));
-        strategy.learn(count(fifo).unwrap_or_default(), &mut numbers);
+    if strategy.wants() != Wanted::Nothing {
+        let counting = Strategy::counting(strategy.wants());
+        let fifo = Source::Drawn(counting, Numbers::new(0, Stream::Schedule));
+        strategy.learn(&count(fifo).unwrap_or_default(), &mut numbers);
     }
     Source::Drawn(strategy, numbers)
+}
+
+/// One run of a campaign.
+pub(crate) struct Settling {
+    /// It shows something, so that no other is needed.
+    pub(crate) is_enough: bool,
+    pub(crate) tape: Tape,
+    pub(crate) drawn: Option<(Box<Strategy>, Numbers)>,
+}
+
+/// Makes the runs of a campaign; gives the choices of the first that shows something, or of the last, and how many
+/// runs there were. What is no campaign is given back.
+pub(crate) fn settled(mut source: Source, mut run: impl FnMut(Source) -> Settling) -> (Source, u64) {
+    let runs = match &source {
+        Source::Drawn(strategy, _) => strategy.runs(),
+        _ => 1,
+    };
+    if runs == 1 {
+        return (source, 0);
+    }
+    for number in 1..=runs {
+        let Settling { is_enough, tape, drawn } = run(source);
+        match drawn {
+            Some((mut strategy, mut numbers)) if !is_enough && number < runs => {
+                strategy.go_on(&mut numbers);
+                source = Source::Drawn(strategy, numbers);
+            }
+            _ => return (replayed(tape, Fit::Strict), u64::from(number)),
+        }
+    }
+    unreachable!("a campaign has a last run")
 }
 
 /// The choices of a tape.

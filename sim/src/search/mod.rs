@@ -20,7 +20,7 @@ pub use confirm::{
 pub use explore::{
     Bounds, Exploration, ExploreOptions, ExploreProgress, Reduction, StateError, estimate, explore,
 };
-pub(crate) use judge::Judges;
+pub(crate) use judge::{Judges, Settling, settled};
 pub use judge::{CaseRun, Finding, Invariant, Judged, MONITOR, Runner, Verdict, profiled, replayed, seeded};
 pub use novelty::{Novelty, Species};
 pub use shrink::{

@@ -111,6 +111,8 @@ pub struct SweepReport {
     pub events: u64,
     /// Choices that were made.
     pub choices: u64,
+    /// Runs: more than seeds where a seed is a campaign. Those that only counted steps are not among them.
+    pub runs: u64,
     /// How worlds ended, in the order of [`Verdict::ALL`].
     pub verdicts: [u64; 4],
     /// Seeds in which only one of the two judges, rules and monitor, found something.
@@ -277,6 +279,7 @@ struct Share {
     rechecked: u64,
     events: u64,
     choices: u64,
+    runs: u64,
     verdicts: [u64; 4],
     judges_differ: u64,
     canaries: u64,
@@ -291,6 +294,7 @@ impl SweepReport {
         self.rechecked += share.rechecked;
         self.events += share.events;
         self.choices += share.choices;
+        self.runs += share.runs;
         self.judges_differ += share.judges_differ;
         self.canaries += share.canaries;
         self.novelty.merge(&share.novelty);
@@ -369,6 +373,7 @@ impl Shared {
         };
         share.events += run.judged.events;
         share.choices += run.judged.tape.len() as u64;
+        share.runs += runner.runs();
         share.verdicts[run.judged.verdict as usize] += 1;
         match planted {
             Planted::Nothing => share.judges_differ += u64::from(run.judged.judges_differ),

@@ -20,7 +20,8 @@ pub(crate) use slots::Owner;
 
 use self::core::Core;
 use crate::choice::{Misfit, Site, Source, Tape};
-use crate::schedule::Profile;
+use crate::rng::Numbers;
+use crate::schedule::{Profile, Strategy};
 
 /// When a world is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +134,7 @@ pub struct World<'a> {
 }
 
 /// What a world leaves: nothing but what was chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Finished {
     /// How it ended.
     pub end: End,
@@ -147,8 +148,25 @@ pub struct Finished {
     pub turns: u64,
     /// Virtual time at the end, in nanoseconds.
     pub time_ns: u64,
-    /// What [`crate::schedule::Strategy::Count`] counted.
-    pub profile: Option<Profile>,
+    /// The strategy that drew the choices, and its numbers.
+    pub drawn: Option<(Box<Strategy>, Numbers)>,
+}
+
+/// What drew the choices is no part of what came of them.
+impl PartialEq for Finished {
+    fn eq(&self, other: &Self) -> bool {
+        let told = |finished: &Self| (finished.stray_wake, finished.turns, finished.time_ns);
+        (&self.end, &self.tape, &self.misfit) == (&other.end, &other.tape, &other.misfit)
+            && told(self) == told(other)
+    }
+}
+
+impl Finished {
+    /// What was counted, if anything was.
+    #[must_use]
+    pub fn profile(&self) -> Option<Arc<Profile>> {
+        self.drawn.as_ref().and_then(|(strategy, _)| strategy.profile()).cloned()
+    }
 }
 
 impl World<'_> {
@@ -168,10 +186,10 @@ impl World<'_> {
         let stray_wake = waker::take_stray(core.engine);
         last(&end);
         let (turns, time_ns) = (core.turn(), core.now_ns());
-        let (tape, misfit, profile) = core.take_chooser().finish();
+        let (tape, misfit, drawn) = core.take_chooser().finish();
         core.clear();
         drop(entered);
-        Finished { end, tape, misfit, stray_wake, turns, time_ns, profile }
+        Finished { end, tape, misfit, stray_wake, turns, time_ns, drawn }
     }
 }
 
