@@ -161,6 +161,7 @@ impl std::fmt::Display for Misfit {
 
 /// Where choices come from.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one per world, and the large one is the usual one
 pub enum Source {
     /// A strategy draws them.
     Drawn(Box<Strategy>, Numbers),
@@ -169,6 +170,9 @@ pub enum Source {
     /// A search decides them one by one.
     Guided(Arc<Mutex<dyn Guide>>),
 }
+
+/// A strategy that drew the choices of a run, and its numbers.
+pub type Drawn = (Box<Strategy>, Numbers);
 
 /// The lane of the virtual clock.
 pub const CLOCK_LANE: u32 = 1;
@@ -401,7 +405,7 @@ impl Chooser {
     }
 
     /// What was chosen, where a strict replay left its tape, and what drew it.
-    pub(crate) fn finish(mut self) -> (Tape, Option<Misfit>, Option<(Box<Strategy>, Numbers)>) {
+    pub(crate) fn finish(mut self) -> (Tape, Option<Misfit>, Option<Drawn>) {
         if let Source::Replayed(tape, Fit::Strict) = &self.source
             && tape.len() > self.next
         {

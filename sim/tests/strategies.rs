@@ -199,6 +199,7 @@ fn every_strategy_that_interrupts_finds_a_read_between_two_writes() {
         StrategyKind::Pos,
         StrategyKind::Urw,
         StrategyKind::Surw,
+        StrategyKind::Mutate,
         StrategyKind::Mix,
     ] {
         let found = (0..2_000)
@@ -258,4 +259,76 @@ fn the_mix_has_its_shares() {
     for (seen, (kind, share)) in seen.into_iter().zip(MIX) {
         assert!(seen.abs_diff(100 * share) < 150, "{kind:?}: {seen} of 10000 and not {share} in 100");
     }
+}
+
+#[test]
+fn what_showed_something_new_is_followed_and_changed() {
+    // Six lanes of 5 steps that all touch one thing. A run that follows another begins as it does.
+    let order = |engine: &mut Engine, source: Source| {
+        let made = Steps::default();
+        let world = engine.world(source);
+        world.handle().reserve_lane(LaneKind::Actor, &Arc::from("x"));
+        for lane in 0..6 {
+            let (made, handle) = (Rc::clone(&made), world.handle());
+            world.handle().spawn(LaneKind::Operation, &Arc::from(format!("{lane}")), async move {
+                for _ in 0..5 {
+                    step(&handle).await;
+                    handle.rt().touches(Shared::Task("x"));
+                    made.borrow_mut().push(lane);
+                }
+            });
+        }
+        let finished = world.run(&Limits::default(), |_| ());
+        (made.take(), finished)
+    };
+    let mut engine = Engine::new();
+    // Steps that a run has in common with the one before that it is most like: with what was kept, and without.
+    let mut common = [0, 0];
+    for seed in 0..50 {
+        for (keeps, common) in [true, false].into_iter().zip(&mut common) {
+            let mut numbers = Numbers::new(seed, Stream::Schedule);
+            let mut strategy = Strategy::new(StrategyKind::Mutate, &mut numbers);
+            let mut orders: Vec<Vec<usize>> = Vec::new();
+            for _ in 0..strategy.runs() {
+                let (new, finished) = order(&mut engine, Source::Drawn(strategy, numbers));
+                let alike =
+                    |old: &Vec<usize>| old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+                *common += orders.iter().map(alike).max().unwrap_or(0);
+                orders.push(new);
+                (strategy, numbers) = finished.drawn.expect("choices were drawn");
+                match keeps {
+                    true => strategy.go_on(&mut numbers),
+                    false => strategy.prepare(StrategyKind::Mutate, &mut numbers),
+                }
+            }
+            // A run may be followed without any change, but they are not all the same.
+            orders.sort_unstable();
+            orders.dedup();
+            assert!(orders.len() > 24, "{} orders", orders.len());
+        }
+    }
+    assert!(common[0] > 2 * common[1], "{common:?}, with what was kept and without");
+}
+
+#[test]
+fn a_campaign_is_the_same_whatever_was_run_before() {
+    let orders = |strategy: Box<Strategy>, mut numbers: Numbers| {
+        let (mut engine, mut orders, mut strategy) = (Engine::new(), Vec::new(), strategy);
+        for _ in 0..strategy.runs() {
+            let (order, finished) = order(&mut engine, Source::Drawn(strategy, numbers), &[3, 4, 2]);
+            orders.push(order);
+            (strategy, numbers) = finished.drawn.expect("choices were drawn");
+            strategy.go_on(&mut numbers);
+        }
+        (orders, strategy)
+    };
+    let begun = |mut strategy: Box<Strategy>, seed| {
+        let mut numbers = Numbers::new(seed, Stream::Schedule);
+        strategy.prepare(StrategyKind::Mutate, &mut numbers);
+        orders(strategy, numbers)
+    };
+    let (first, new) = begun(Box::default(), 1);
+    let (other, used) = begun(new, 2);
+    assert_ne!(first, other);
+    assert_eq!(first, begun(used, 1).0);
 }

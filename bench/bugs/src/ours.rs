@@ -57,8 +57,7 @@ fn run(engine: &mut Engine, program: Program, source: Source) -> (bool, Finished
 pub(crate) fn trial(program: Program, kind: StrategyKind, trial: u64, runs_max: u32) -> Option<u32> {
     let mut engine = Engine::new();
     let count = Strategy::counting(Wanted::Footprints);
-    let (found, counted) =
-        run(&mut engine, program, Source::Drawn(count, Numbers::new(0, Stream::Schedule)));
+    let (found, counted) = run(&mut engine, program, Source::Drawn(count, Numbers::new(0, Stream::Schedule)));
     let profile = counted.profile().expect("steps were counted");
     let mut runs = 0;
     // Shuttle's schedulers learn from their first run, which counts; so does ours.

@@ -9,7 +9,7 @@ use futures::future::LocalBoxFuture;
 use super::hook;
 use super::sim::Sim;
 use super::stage::{Failure, FailureKind, Left, Log, Setup, Stage, Tally};
-use crate::choice::{Source, Tape};
+use crate::choice::{Drawn, Source, Tape};
 use crate::report::Detail;
 use crate::rng::{Numbers, Stream};
 use crate::schedule::{Profile, Strategy, StrategyKind, Wanted};
@@ -30,7 +30,7 @@ pub(super) struct Ran {
     pub(super) trace_hash: u64,
     pub(super) sometimes: BTreeMap<String, Tally>,
     pub(super) log: Option<String>,
-    drawn: Option<(Box<Strategy>, Numbers)>,
+    drawn: Option<Drawn>,
 }
 
 /// Runs a program, one world after the other.
@@ -65,7 +65,8 @@ impl<'a> Worlds<'a> {
     pub(super) fn plain(&mut self) -> Ran {
         let numbers = Numbers::new(0, Stream::Schedule);
         let ran = self.run(Source::Drawn(Strategy::counting(Wanted::Footprints), numbers), None);
-        self.profile = ran.drawn.as_ref().and_then(|(strategy, _)| strategy.profile()).cloned().unwrap_or_default();
+        self.profile =
+            ran.drawn.as_ref().and_then(|(strategy, _)| strategy.profile()).cloned().unwrap_or_default();
         ran
     }
 

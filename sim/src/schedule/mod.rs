@@ -372,13 +372,7 @@ impl Strategy {
     }
 
     /// 1 where the running lane gives way at a preemption point.
-    fn gives_way(
-        &mut self,
-        numbers: &mut Numbers,
-        site: Site,
-        ready: u32,
-        footprint: &mut Footprint,
-    ) -> u32 {
+    fn gives_way(&mut self, numbers: &mut Numbers, site: Site, ready: u32, footprint: &mut Footprint) -> u32 {
         match self.way {
             Way::Fifo => fifo::decide(),
             Way::Count => {

@@ -94,18 +94,22 @@ impl Mutate {
         self.index();
     }
 
-    /// An order to follow: a kept one, changed once or twice.
+    /// An order to follow: a kept one, with one to four changes.
     fn plan(&mut self, numbers: &mut Numbers) {
         let one = &self.kept[numbers.below(self.kept.len() as u32) as usize];
         let mut steps = one.steps.clone();
         self.others.extend_from_slice(&one.others);
-        for _ in 0..1 + numbers.below(2) {
+        for _ in 0..1 + numbers.below(4) {
             if steps.len() < 2 {
                 break;
             }
             match numbers.below(8) {
                 0 => put_off(&mut steps, numbers),
-                1 => splice(&mut steps, &self.kept[numbers.below(self.kept.len() as u32) as usize].steps, numbers),
+                1 => splice(
+                    &mut steps,
+                    &self.kept[numbers.below(self.kept.len() as u32) as usize].steps,
+                    numbers,
+                ),
                 _ => reverse(&mut steps, numbers),
             }
         }
@@ -248,8 +252,10 @@ fn reverse(steps: &mut Vec<Step>, numbers: &mut Numbers) {
             other.lane != lane && touched.resources(lane).any(over)
         });
         if let Some(early) = early {
-            let moved: Vec<_> = steps[early..=late].iter().filter(|step| step.lane == lane).copied().collect();
-            let stays: Vec<_> = steps[early..=late].iter().filter(|step| step.lane != lane).copied().collect();
+            let moved: Vec<_> =
+                steps[early..=late].iter().filter(|step| step.lane == lane).copied().collect();
+            let stays: Vec<_> =
+                steps[early..=late].iter().filter(|step| step.lane != lane).copied().collect();
             steps.splice(early..=late, moved.into_iter().chain(stays));
             return;
         }
@@ -257,9 +263,9 @@ fn reverse(steps: &mut Vec<Step>, numbers: &mut Numbers) {
 }
 
 /// A step comes later.
-fn put_off(steps: &mut Vec<Step>, numbers: &mut Numbers) {
-    let early = numbers.below(steps.len() as u32) as usize;
-    let late = early + numbers.below((steps.len() - early).min(REACH) as u32) as usize;
+fn put_off(steps: &mut [Step], numbers: &mut Numbers) {
+    let early = numbers.below(steps.len() as u32 - 1) as usize;
+    let late = early + 1 + numbers.below((steps.len() - early - 1).min(REACH) as u32) as usize;
     steps[early..=late].rotate_left(1);
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::canary::Canary;
 use super::novelty::Novelty;
 use crate::case::{Case, FORMAT, Origin, Shown, VERSION};
-use crate::choice::{Fit, Misfit, Source, Tape};
+use crate::choice::{Drawn, Fit, Misfit, Source, Tape};
 use crate::oracle::{Coverage, Monitor, Rules, Violation};
 use crate::rng::{Numbers, Stream};
 use crate::scenario::{Scenario, drive, generate};
@@ -221,7 +221,7 @@ pub struct Runner {
     spare: Option<Box<Strategy>>,
     counting: Option<Box<Strategy>>,
     /// What drew the choices of the last run.
-    drawn: Option<(Box<Strategy>, Numbers)>,
+    drawn: Option<Drawn>,
     runs: u64,
 }
 
@@ -459,7 +459,7 @@ pub(crate) struct Settling {
     /// It shows something, so that no other is needed.
     pub(crate) is_enough: bool,
     pub(crate) tape: Tape,
-    pub(crate) drawn: Option<(Box<Strategy>, Numbers)>,
+    pub(crate) drawn: Option<Drawn>,
 }
 
 /// Makes the runs of a campaign; gives the choices of the first that shows something, or of the last, and how many

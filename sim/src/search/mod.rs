@@ -20,8 +20,8 @@ pub use confirm::{
 pub use explore::{
     Bounds, Exploration, ExploreOptions, ExploreProgress, Reduction, StateError, estimate, explore,
 };
-pub(crate) use judge::{Judges, Settling, settled};
 pub use judge::{CaseRun, Finding, Invariant, Judged, MONITOR, Runner, Verdict, profiled, replayed, seeded};
+pub(crate) use judge::{Judges, Settling, settled};
 pub use novelty::{Novelty, Species};
 pub use shrink::{
     SHRUNK, ShrinkError, ShrinkOptions, ShrinkProgress, Shrunk, Smaller, shrink, shrink_scenario, shrink_with,

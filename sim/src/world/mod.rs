@@ -19,9 +19,8 @@ pub use lanes::LaneKind;
 pub(crate) use slots::Owner;
 
 use self::core::Core;
-use crate::choice::{Misfit, Site, Source, Tape};
-use crate::rng::Numbers;
-use crate::schedule::{Profile, Strategy};
+use crate::choice::{Drawn, Misfit, Site, Source, Tape};
+use crate::schedule::Profile;
 
 /// When a world is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +148,7 @@ pub struct Finished {
     /// Virtual time at the end, in nanoseconds.
     pub time_ns: u64,
     /// The strategy that drew the choices, and its numbers.
-    pub drawn: Option<(Box<Strategy>, Numbers)>,
+    pub drawn: Option<Drawn>,
 }
 
 /// What drew the choices is no part of what came of them.
