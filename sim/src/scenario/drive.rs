@@ -575,7 +575,26 @@ impl Task for ScriptedTask {
         let task = self.stage.text(&self.decl.name);
         let (stage, op) = (Rc::clone(&self.stage), self.op);
         let body = Body { stage, task, op, attempt, ctx, told: false, left: false };
-        Box::pin(body.play(step))
+        Box::pin(body.play(step).map(Played::aloud))
+    }
+}
+
+/// What comes of something that may panic.
+enum Played<T> {
+    Out(T),
+    /// It panics with this message.
+    Panic(&'static str),
+}
+
+impl<T> Played<T> {
+    /// Panics if it is to. By then its future is gone: to unwind through the frames of one that still has something to
+    /// drop costs several times as much.
+    fn aloud(self) -> T {
+        match self {
+            Self::Out(out) => out,
+            // Unlike `panic!`, this does not call the panic hook: a scripted panic is no news.
+            Self::Panic(message) => resume_unwind(Box::new(message)),
+        }
     }
 }
 
@@ -599,7 +618,7 @@ const GONE: &str = "fatal error (no retry): gone";
 const CALM_RUN_NS: u64 = 100_000;
 
 impl Body {
-    async fn play(mut self, step: Step) -> Result<(), TaskError> {
+    async fn play(mut self, step: Step) -> Played<Result<(), TaskError>> {
         let (task, attempt) = (self.task, self.attempt);
         self.stage.record(What::BodyEntered { task, attempt, op: Some(self.op) });
         let ctx = self.ctx.clone();
@@ -607,24 +626,23 @@ impl Body {
         match ending {
             Ending::Ok => {
                 self.leave(BodyEnd::Ok);
-                Ok(())
+                Played::Out(Ok(()))
             }
             Ending::Canceled => {
                 self.leave(BodyEnd::Canceled);
-                Err(TaskError::Canceled)
+                Played::Out(Err(TaskError::Canceled))
             }
             Ending::Fail => {
                 self.leave(BodyEnd::Fail(self.stage.text(FAILED)));
-                Err(TaskError::Fail { reason: "boom".to_owned() })
+                Played::Out(Err(TaskError::Fail { reason: "boom".to_owned() }))
             }
             Ending::Fatal => {
                 self.leave(BodyEnd::Fatal(self.stage.text(GONE)));
-                Err(TaskError::Fatal { reason: "gone".to_owned() })
+                Played::Out(Err(TaskError::Fatal { reason: "gone".to_owned() }))
             }
             Ending::Panic => {
                 self.leave(BodyEnd::Panic(self.stage.text("ouch")));
-                // Unlike `panic!`, this does not call the panic hook: a scripted panic is no news.
-                resume_unwind(Box::new("ouch"))
+                Played::Panic("ouch")
             }
             Ending::Never => pending().await,
         }
@@ -724,7 +742,7 @@ impl Subscribe for Audience {
     }
 
     fn on_event<'a>(&'a self, event: &'a Event) -> LocalBoxFuture<'a, ()> {
-        Box::pin(Handling { audience: self, seq: event.seq, left: false }.handle())
+        Box::pin(Handling { audience: self, seq: event.seq, left: false }.handle().map(Played::aloud))
     }
 }
 
@@ -736,7 +754,7 @@ struct Handling<'a> {
 }
 
 impl Handling<'_> {
-    async fn handle(mut self) {
+    async fn handle(mut self) -> Played<()> {
         let Audience { stage, text, behaviour, seen, .. } = self.audience;
         stage.record(What::HandlerEntered { subscriber: *text, seq: self.seq });
         seen.set(seen.get() + 1);
@@ -748,12 +766,13 @@ impl Handling<'_> {
                 Behaviour::Stuck { after } if seen.get() > after => stage.calm.wait().await,
                 Behaviour::Panics { every } if seen.get().is_multiple_of(every.max(1)) => {
                     self.leave(HandlerEnd::Panic(stage.text("handler ouch")));
-                    resume_unwind(Box::new("handler ouch"));
+                    return Played::Panic("handler ouch");
                 }
                 Behaviour::Quick | Behaviour::Stuck { .. } | Behaviour::Panics { .. } => {}
             }
         }
         self.leave(HandlerEnd::Done);
+        Played::Out(())
     }
 
     fn leave(&mut self, how: HandlerEnd) {
