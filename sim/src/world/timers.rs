@@ -1,12 +1,14 @@
 //! Timers in order of (deadline, age): a radix heap (Ahuja, Mehlhorn, Orlin, Tarjan, "Faster Algorithms for the Shortest
-//! Path Problem", 1990).
+//! Path Problem", 1990) with digits of six bits, which is also a hierarchical timing wheel (Varghese, Lauck, 1987) whose
+//! hands move from timer to timer and not from tick to tick.
 //!
 //! Time never goes back, so a timer needs no place in a total order before its instant comes near. It lies in the
-//! bucket of the highest bit in which its deadline differs from the instant that was taken last. When the nearest
-//! bucket's turn comes, its earliest deadline becomes that instant and its timers move down, each into a lower bucket.
-//! A timer moves about half as often as the number of timers has bits, and always to the end of an array, so a million
-//! sleepers cost each other hardly more than ten do. Buckets keep the order in which timers were set, so that
-//! timers of one instant come out by age without any number for it.
+//! bucket of the highest digit in which its deadline differs from the instant that was taken last, and of that digit's
+//! value. When the nearest bucket's turn comes, its earliest deadline becomes that instant and its timers move down,
+//! each to a lower digit. A timer moves at most once for each digit, in practice log₆₄ of the number of timers, and always
+//! to the end of an array, so a million sleepers cost each other hardly more than ten do. All timers of one instant lie
+//! in one bucket at any time, in the order in which they were set, so that they come out by age without any number for
+//! it.
 //!
 //! A timer that was dropped stays where it is until it comes up, or until most are of that kind.
 
@@ -42,8 +44,14 @@ pub(super) struct Due {
     generation: u32,
 }
 
-/// One bucket for the timers of the instant taken last, and one for each bit of a deadline.
-const BUCKETS: usize = 65;
+/// Bits of a digit.
+const DIGIT_BITS: u32 = 6;
+
+/// Values of a digit: one bucket for each.
+const DIGIT_VALUES: usize = 1 << DIGIT_BITS;
+
+/// Digits of a deadline.
+const DIGITS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
 
 /// Fewer dropped timers than this are never swept up.
 const DROPPED_MIN: usize = 64;
@@ -57,14 +65,15 @@ pub(super) struct Timers {
     fresh: u32,
     /// The instant that was taken last: no timer is due before it.
     instant: u64,
-    /// By the number of bits from the highest in which the deadline differs from `instant`; the first is for `instant`
-    /// itself.
-    buckets: [Vec<Due>; BUCKETS],
-    /// Bit n: bucket n + 1 is not empty.
-    occupied: u64,
-    /// How many of the first bucket were taken.
+    /// Timers of `instant`, and how many of them were taken.
+    present: Vec<Due>,
     taken: usize,
-    /// Timers in buckets, and those of them that were dropped.
+    /// Later ones, by the highest digit in which the deadline differs from `instant`, and by its value.
+    buckets: Box<[[Vec<Due>; DIGIT_VALUES]; DIGITS]>,
+    /// Which digits have a bucket that is not empty, and which buckets those are.
+    digits: u16,
+    occupied: [u64; DIGITS],
+    /// Timers in `present` and in buckets, and those of them that were dropped.
     waiting: usize,
     dropped: usize,
     /// Timers of the run that have not fired.
@@ -78,9 +87,11 @@ impl Default for Timers {
             free: Vec::new(),
             fresh: 0,
             instant: 0,
-            buckets: [const { Vec::new() }; BUCKETS],
-            occupied: 0,
+            present: Vec::new(),
             taken: 0,
+            buckets: Box::new([const { [const { Vec::new() }; DIGIT_VALUES] }; DIGITS]),
+            digits: 0,
+            occupied: [0; DIGITS],
             waiting: 0,
             dropped: 0,
             set_of_run: 0,
@@ -113,11 +124,15 @@ impl Timers {
 
     /// Puts a timer into its bucket.
     fn put(&mut self, due: Due) {
-        let bucket = u64::BITS - (due.deadline ^ self.instant).leading_zeros();
-        if bucket > 0 {
-            self.occupied |= 1 << (bucket - 1);
+        let differs = due.deadline ^ self.instant;
+        if differs == 0 {
+            return self.present.push(due);
         }
-        self.buckets[bucket as usize].push(due);
+        let digit = (differs.ilog2() / DIGIT_BITS) as usize;
+        let value = (due.deadline >> (digit as u32 * DIGIT_BITS)) as usize % DIGIT_VALUES;
+        self.digits |= 1 << digit;
+        self.occupied[digit] |= 1 << value;
+        self.buckets[digit][value].push(due);
     }
 
     fn find(&mut self, key: TimerKey) -> Option<(u32, &mut Timer)> {
@@ -165,11 +180,11 @@ impl Timers {
     /// Takes out everything that was dropped.
     #[cold]
     fn sweep(&mut self) {
-        let Self { timers, buckets, taken, .. } = self;
-        buckets[0].drain(..*taken);
+        let Self { timers, present, taken, buckets, .. } = self;
+        present.drain(..*taken);
         *taken = 0;
         self.waiting = 0;
-        for bucket in buckets {
+        for bucket in std::iter::once(present).chain(buckets.as_flattened_mut()) {
             bucket.retain(|&due| is_set(timers, due));
             self.waiting += bucket.len();
         }
@@ -189,7 +204,7 @@ impl Timers {
             return None;
         }
         loop {
-            while let Some(&due) = self.buckets[0].get(self.taken) {
+            while let Some(&due) = self.present.get(self.taken) {
                 if is_set(&self.timers, due) {
                     return Some(self.instant);
                 }
@@ -197,20 +212,20 @@ impl Timers {
                 self.waiting -= 1;
                 self.dropped -= 1;
             }
-            self.buckets[0].clear();
+            self.present.clear();
             self.taken = 0;
             self.open_nearest();
         }
     }
 
-    /// Moves the timers of the nearest bucket down, those of the earliest instant into the first.
+    /// Moves the timers of the nearest bucket down, those of the earliest instant into the present.
     fn open_nearest(&mut self) {
-        let bucket = self.occupied.trailing_zeros() as usize + 1;
-        self.occupied &= self.occupied - 1;
-        let mut opened = std::mem::take(&mut self.buckets[bucket]);
+        let (digit, value) = self.nearest().expect("timers are waiting");
+        self.empties(digit, value);
+        let mut opened = std::mem::take(&mut self.buckets[digit][value]);
         if let [due] = opened[..] {
             self.instant = due.deadline;
-            self.buckets[0].push(due);
+            self.present.push(due);
         } else if let Some(instant) = opened.iter().map(|due| due.deadline).min() {
             self.instant = instant;
             for &due in &opened {
@@ -218,13 +233,26 @@ impl Timers {
             }
         }
         opened.clear();
-        self.buckets[bucket] = opened; // keeps its memory
+        self.buckets[digit][value] = opened; // keeps its memory
+    }
+
+    /// The bucket of the next timers: all of a lower digit come before those of a higher one.
+    fn nearest(&self) -> Option<(usize, usize)> {
+        let digit = self.digits.trailing_zeros() as usize;
+        (self.digits != 0).then(|| (digit, self.occupied[digit].trailing_zeros() as usize))
+    }
+
+    fn empties(&mut self, digit: usize, value: usize) {
+        self.occupied[digit] &= !(1 << value);
+        if self.occupied[digit] == 0 {
+            self.digits &= !(1 << digit);
+        }
     }
 
     /// Takes the next timer of the instant that was taken last.
     pub(super) fn pop_due(&mut self) -> Option<Due> {
         loop {
-            let due = *self.buckets[0].get(self.taken)?;
+            let due = *self.present.get(self.taken)?;
             self.taken += 1;
             self.waiting -= 1;
             if is_set(&self.timers, due) {
@@ -256,10 +284,10 @@ impl Timers {
     }
 
     fn clear_buckets(&mut self) {
-        self.buckets[0].clear();
-        while self.occupied != 0 {
-            self.buckets[self.occupied.trailing_zeros() as usize + 1].clear();
-            self.occupied &= self.occupied - 1;
+        self.present.clear();
+        while let Some((digit, value)) = self.nearest() {
+            self.buckets[digit][value].clear();
+            self.empties(digit, value);
         }
         (self.taken, self.waiting, self.dropped) = (0, 0, 0);
     }
@@ -356,6 +384,6 @@ mod tests {
             let key = timers.insert(1 << 40, Owner::Run);
             timers.remove(key);
         }
-        assert!(timers.buckets.iter().map(Vec::len).sum::<usize>() <= 2 * DROPPED_MIN);
+        assert!(timers.buckets.as_flattened().iter().map(Vec::len).sum::<usize>() <= 2 * DROPPED_MIN);
     }
 }
