@@ -94,7 +94,8 @@ struct Stage {
     /// The end is recorded; what is dropped from now on is not part of the trace.
     over: Cell<bool>,
     /// The current turn, and how many records it has made.
-    turn: Cell<(Option<u64>, u64)>,
+    turn: Cell<u64>,
+    records: Cell<u64>,
 }
 
 /// A turn that makes more records than this, and 16 for each task of the scenario, never ends.
@@ -128,7 +129,8 @@ impl Stage {
             timeout: scenario.config.timeout,
             calm: Latch::new(),
             over: Cell::new(false),
-            turn: Cell::new((None, 0)),
+            turn: Cell::new(0),
+            records: Cell::new(0),
         })
     }
 
@@ -170,19 +172,23 @@ impl Stage {
         if self.over.get() {
             return;
         }
-        let turn = self.world.turn();
-        let records = if self.turn.get().0 == turn { self.turn.get().1 + 1 } else { 1 };
-        self.turn.set((turn, records));
-        if turn.is_some() && records == RECORDS_PER_TURN_MAX + 16 * self.decls.len() as u64 {
-            // Nothing else could take the world back from a future that keeps publishing without a yield.
-            let who = format!("one turn at {} ns made {records} records without an end", self.world.now_ns());
+        let (at_ns, turn) = self.world.moment();
+        if let Some(turn) = turn {
+            self.count_record(turn, at_ns);
+        }
+        if !self.deaf {
+            self.sink.borrow_mut().record(&Record { at_ns, turn, what }, &self.texts.borrow());
+        }
+    }
+
+    /// Nothing else could take the world back from a future that keeps publishing without a yield.
+    fn count_record(&self, turn: u64, at_ns: u64) {
+        let records = if self.turn.replace(turn) == turn { self.records.get() + 1 } else { 1 };
+        self.records.set(records);
+        if records == RECORDS_PER_TURN_MAX + 16 * self.decls.len() as u64 {
+            let who = format!("one turn at {at_ns} ns made {records} records without an end");
             resume_unwind(Box::new(who));
         }
-        if self.deaf {
-            return;
-        }
-        let record = Record { at_ns: self.world.now_ns(), turn, what };
-        self.sink.borrow_mut().record(&record, &self.texts.borrow());
     }
 
     fn text(&self, text: &str) -> Text {
@@ -742,7 +748,12 @@ impl Subscribe for Audience {
     }
 
     fn on_event<'a>(&'a self, event: &'a Event) -> LocalBoxFuture<'a, ()> {
-        Box::pin(Handling { audience: self, seq: event.seq, left: false }.handle().map(Played::aloud))
+        let handling = Handling { audience: self, seq: event.seq, left: false };
+        match self.behaviour {
+            // The usual one, which needs little memory.
+            Behaviour::Quick => Box::pin(handling.handle_at_once()),
+            _ => Box::pin(handling.handle().map(Played::aloud)),
+        }
     }
 }
 
@@ -754,9 +765,15 @@ struct Handling<'a> {
 }
 
 impl Handling<'_> {
+    #[allow(clippy::unused_async)] // a handler is a future
+    async fn handle_at_once(mut self) {
+        self.enter();
+        self.leave(HandlerEnd::Done);
+    }
+
     async fn handle(mut self) -> Played<()> {
-        let Audience { stage, text, behaviour, seen, .. } = self.audience;
-        stage.record(What::HandlerEntered { subscriber: *text, seq: self.seq });
+        self.enter();
+        let Audience { stage, behaviour, seen, .. } = self.audience;
         seen.set(seen.get() + 1);
         if !stage.calm.is_raised() {
             match *behaviour {
@@ -773,6 +790,11 @@ impl Handling<'_> {
         }
         self.leave(HandlerEnd::Done);
         Played::Out(())
+    }
+
+    fn enter(&self) {
+        let Audience { stage, text, .. } = self.audience;
+        stage.record(What::HandlerEntered { subscriber: *text, seq: self.seq });
     }
 
     fn leave(&mut self, how: HandlerEnd) {

@@ -146,6 +146,11 @@ impl Strategy {
         }
     }
 
+    /// Whether it wants to be told what becomes ready, what runs and how time goes.
+    pub(crate) fn heeds(&self) -> bool {
+        !matches!(self, Self::Fifo | Self::Random(_))
+    }
+
     /// Whether it looks at what steps touch.
     pub(crate) fn wants_footprints(&self) -> bool {
         matches!(self, Self::Count(_) | Self::Pos(_))

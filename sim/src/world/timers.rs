@@ -100,11 +100,12 @@ impl Default for Timers {
 }
 
 impl Timers {
-    pub(super) fn insert(&mut self, deadline: u64, owner: Owner) -> TimerKey {
+    /// Sets a timer that wakes `waker`.
+    pub(super) fn insert(&mut self, deadline: u64, owner: Owner, waker: Waker) -> TimerKey {
         let index = self.free.pop().unwrap_or_else(|| self.take_fresh());
         let timer = &mut self.timers[index as usize];
         let generation = timer.generation.wrapping_add(1);
-        *timer = Timer { waker: None, generation, owner, state: State::Set };
+        *timer = Timer { waker: Some(waker), generation, owner, state: State::Set };
         // What is due already is due at the next instant that is taken.
         self.put(Due { deadline: deadline.max(self.instant), index, generation });
         self.waiting += 1;
@@ -144,18 +145,20 @@ impl Timers {
         (timer.generation == generation && timer.state != State::Free).then_some((index, timer))
     }
 
-    /// Whether the timer has fired; if not, `waker` is kept for it. A timer of an earlier world counts as fired.
+    /// Whether the timer has fired, and is forgotten then; if not, `waker` is kept for it. A timer of an earlier world
+    /// counts as fired.
     pub(super) fn poll(&mut self, key: TimerKey, waker: &Waker) -> bool {
-        match self.find(key) {
-            Some((_, timer)) if timer.state != State::Fired => {
-                match &mut timer.waker {
-                    Some(kept) => kept.clone_from(waker),
-                    empty => *empty = Some(waker.clone()),
-                }
-                false
-            }
-            _ => true,
+        let Some((index, timer)) = self.find(key) else { return true };
+        if timer.state == State::Fired {
+            timer.state = State::Free;
+            self.free.push(index);
+            return true;
         }
+        match &mut timer.waker {
+            Some(kept) => kept.clone_from(waker),
+            empty => *empty = Some(waker.clone()),
+        }
+        false
     }
 
     /// Forgets a timer; gives the waker that was kept for it.
@@ -205,7 +208,7 @@ impl Timers {
         }
         loop {
             while let Some(&due) = self.present.get(self.taken) {
-                if is_set(&self.timers, due) {
+                if self.dropped == 0 || is_set(&self.timers, due) {
                     return Some(self.instant);
                 }
                 self.taken += 1;
@@ -255,7 +258,7 @@ impl Timers {
             let due = *self.present.get(self.taken)?;
             self.taken += 1;
             self.waiting -= 1;
-            if is_set(&self.timers, due) {
+            if self.dropped == 0 || is_set(&self.timers, due) {
                 self.timers[due.index as usize].state = State::Due;
                 return Some(due);
             }
@@ -303,6 +306,10 @@ mod tests {
     use super::*;
     use crate::rng::{Numbers, Stream};
 
+    fn noop() -> Waker {
+        Waker::noop().clone()
+    }
+
     /// Everything that is due at the next instant.
     fn fired(timers: &mut Timers) -> Vec<u32> {
         std::iter::from_fn(|| timers.pop_due().map(|due| (timers.fire(due), due.index).1)).collect()
@@ -312,7 +319,7 @@ mod tests {
     fn timers_fire_by_deadline_and_then_by_age() {
         let mut timers = Timers::default();
         for deadline in [30, 10, 20, 10] {
-            timers.insert(deadline, Owner::Outside);
+            timers.insert(deadline, Owner::Outside, noop());
         }
         assert_eq!((timers.advance(), fired(&mut timers)), (Some(10), vec![1, 3]));
         assert_eq!((timers.advance(), fired(&mut timers)), (Some(20), vec![2]));
@@ -323,10 +330,10 @@ mod tests {
     #[test]
     fn a_dropped_timer_does_not_fire_and_its_place_is_taken_safely() {
         let mut timers = Timers::default();
-        let old = timers.insert(10, Owner::Run);
+        let old = timers.insert(10, Owner::Run, noop());
         timers.remove(old);
         assert_eq!((timers.advance(), timers.set_of_run()), (None, 0));
-        let new = timers.insert(20, Owner::Run);
+        let new = timers.insert(20, Owner::Run, noop());
         timers.remove(old);
         assert_eq!(timers.advance(), Some(20), "an old key does not touch the new timer");
         assert!(!timers.poll(new, Waker::noop()) && timers.poll(old, Waker::noop()));
@@ -335,10 +342,10 @@ mod tests {
     #[test]
     fn a_timer_of_an_earlier_world_counts_as_fired() {
         let mut timers = Timers::default();
-        let old = timers.insert(10, Owner::Run);
+        let old = timers.insert(10, Owner::Run, noop());
         timers.reset();
         assert!(timers.poll(old, Waker::noop()), "nobody has taken its place yet");
-        let new = timers.insert(10, Owner::Run);
+        let new = timers.insert(10, Owner::Run, noop());
         assert!(timers.poll(old, Waker::noop()) && !timers.poll(new, Waker::noop()));
     }
 
@@ -354,7 +361,7 @@ mod tests {
                 for _ in 0..numbers.below(4) {
                     let deadline =
                         now + u64::from(numbers.below(spread)) * u64::from(1 + numbers.below(2) * 999_999);
-                    list.push((deadline, age, timers.insert(deadline, Owner::Run)));
+                    list.push((deadline, age, timers.insert(deadline, Owner::Run, noop())));
                     age += 1;
                 }
                 if !list.is_empty() && numbers.chance((9, 16)) {
@@ -381,7 +388,7 @@ mod tests {
     fn dropped_timers_far_ahead_are_swept_up() {
         let mut timers = Timers::default();
         for _ in 0..10_000 {
-            let key = timers.insert(1 << 40, Owner::Run);
+            let key = timers.insert(1 << 40, Owner::Run, noop());
             timers.remove(key);
         }
         assert!(timers.buckets.as_flattened().iter().map(Vec::len).sum::<usize>() <= 2 * DROPPED_MIN);
