@@ -10,6 +10,9 @@
 //! in one bucket at any time, in the order in which they were set, so that they come out by age without any number for
 //! it.
 //!
+//! Few timers need none of this: as long as there is room in one short sorted list, and nothing in the buckets, they lie
+//! there.
+//!
 //! A timer that was dropped stays where it is until it comes up, or until most are of that kind.
 
 use std::task::Waker;
@@ -53,6 +56,10 @@ const DIGIT_VALUES: usize = 1 << DIGIT_BITS;
 /// Digits of a deadline.
 const DIGITS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
 
+/// More timers than this go to the buckets. Up to here moving half of the list costs less than looking for a bucket and
+/// opening it; by measurement.
+const FEW: usize = 64;
+
 /// Fewer dropped timers than this are never swept up.
 const DROPPED_MIN: usize = 64;
 
@@ -68,7 +75,9 @@ pub(super) struct Timers {
     /// Timers of `instant`, and how many of them were taken.
     present: Vec<Due>,
     taken: usize,
-    /// Later ones, by the highest digit in which the deadline differs from `instant`, and by its value.
+    /// Later ones while they are few, the next one last. Empty if a bucket is not.
+    few: Vec<Due>,
+    /// Later ones while they are many, by the highest digit in which the deadline differs from `instant`, and by its value.
     buckets: Box<[[Vec<Due>; DIGIT_VALUES]; DIGITS]>,
     /// Which digits have a bucket that is not empty, and which buckets those are.
     digits: u16,
@@ -89,6 +98,7 @@ impl Default for Timers {
             instant: 0,
             present: Vec::new(),
             taken: 0,
+            few: Vec::with_capacity(FEW),
             buckets: Box::new([const { [const { Vec::new() }; DIGIT_VALUES] }; DIGITS]),
             digits: 0,
             occupied: [0; DIGITS],
@@ -123,8 +133,25 @@ impl Timers {
         index
     }
 
-    /// Puts a timer into its bucket.
+    /// Puts a timer where it belongs.
     fn put(&mut self, due: Due) {
+        if self.digits != 0 {
+            self.put_away(due);
+        } else if self.few.len() < FEW {
+            let place = self.few.partition_point(|other| other.deadline > due.deadline);
+            self.few.insert(place, due);
+        } else {
+            let mut few = std::mem::take(&mut self.few);
+            while let Some(next) = few.pop() {
+                self.put_away(next);
+            }
+            self.few = few; // keeps its memory
+            self.put_away(due);
+        }
+    }
+
+    /// Puts a timer into its bucket.
+    fn put_away(&mut self, due: Due) {
         let differs = due.deadline ^ self.instant;
         if differs == 0 {
             return self.present.push(due);
@@ -183,11 +210,11 @@ impl Timers {
     /// Takes out everything that was dropped.
     #[cold]
     fn sweep(&mut self) {
-        let Self { timers, present, taken, buckets, .. } = self;
+        let Self { timers, present, taken, few, buckets, .. } = self;
         present.drain(..*taken);
         *taken = 0;
         self.waiting = 0;
-        for bucket in std::iter::once(present).chain(buckets.as_flattened_mut()) {
+        for bucket in [present, few].into_iter().chain(buckets.as_flattened_mut()) {
             bucket.retain(|&due| is_set(timers, due));
             self.waiting += bucket.len();
         }
@@ -217,7 +244,18 @@ impl Timers {
             }
             self.present.clear();
             self.taken = 0;
-            self.open_nearest();
+            match self.few.last() {
+                Some(next) => self.take_few(next.deadline),
+                None => self.open_nearest(),
+            }
+        }
+    }
+
+    /// Moves the timers of the next instant into the present.
+    fn take_few(&mut self, instant: u64) {
+        self.instant = instant;
+        while let Some(next) = self.few.pop_if(|next| next.deadline == instant) {
+            self.present.push(next);
         }
     }
 
@@ -232,7 +270,7 @@ impl Timers {
         } else if let Some(instant) = opened.iter().map(|due| due.deadline).min() {
             self.instant = instant;
             for &due in &opened {
-                self.put(due);
+                self.put_away(due);
             }
         }
         opened.clear();
@@ -288,6 +326,7 @@ impl Timers {
 
     fn clear_buckets(&mut self) {
         self.present.clear();
+        self.few.clear();
         while let Some((digit, value)) = self.nearest() {
             self.buckets[digit][value].clear();
             self.empties(digit, value);
@@ -357,8 +396,9 @@ mod tests {
             let spread = numbers.pick(&[2, 60, 1_000_000, u32::MAX]);
             let (mut timers, mut list) = (Timers::default(), Vec::new());
             let (mut now, mut age) = (0_u64, 0);
+            let more = numbers.pick(&[4, 12]); // few timers, or many
             for _ in 0..300 {
-                for _ in 0..numbers.below(4) {
+                for _ in 0..numbers.below(more) {
                     let deadline =
                         now + u64::from(numbers.below(spread)) * u64::from(1 + numbers.below(2) * 999_999);
                     list.push((deadline, age, timers.insert(deadline, Owner::Run, noop())));
@@ -391,6 +431,7 @@ mod tests {
             let key = timers.insert(1 << 40, Owner::Run, noop());
             timers.remove(key);
         }
-        assert!(timers.buckets.as_flattened().iter().map(Vec::len).sum::<usize>() <= 2 * DROPPED_MIN);
+        let kept = timers.few.len() + timers.buckets.as_flattened().iter().map(Vec::len).sum::<usize>();
+        assert!(kept <= 2 * DROPPED_MIN);
     }
 }
