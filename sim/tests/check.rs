@@ -703,6 +703,69 @@ mod on_purpose {
         panic!("an ordinary panic");
     }
 
+    /// Keeps its thread busy until it is ended, or nobody has noticed for so long that nobody will.
+    fn spin() -> ! {
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_secs(20) {
+            std::hint::spin_loop();
+        }
+        panic!("nobody noticed");
+    }
+
+    fn impatient() -> Check {
+        Check::new().regressions(Regressions::Nowhere).hang_after(ms(80))
+    }
+
+    #[test]
+    #[ignore = "hangs on purpose"]
+    fn a_task_spins_under_some_seeds() {
+        impatient().run(|sim| async move {
+            let inner = sim.clone();
+            let task = sim.task("worker", move |_| {
+                let sim = inner.clone();
+                async move {
+                    sim.sleep(ms(7)).await;
+                    sim.note("about to spin");
+                    if sim.random(0..=9) == 9 { spin() } else { Ok(()) }
+                }
+            });
+            let spec = task.with_restart(RestartPolicy::Never);
+            assert_eq!(sim.supervisor().build().run(vec![spec]).await, Ok(()));
+        });
+    }
+
+    #[test]
+    #[ignore = "hangs on purpose"]
+    fn the_plain_run_blocks() {
+        impatient().run(|sim| async move {
+            sim.spawn("blocker", async { std::thread::sleep(Duration::from_secs(20)) }).await;
+        });
+    }
+
+    #[test]
+    #[ignore = "hangs on purpose"]
+    fn a_simpler_run_spins() {
+        impatient().run(|sim| async move {
+            let (first, second) = (sim.random(0..=9) > 4, sim.random(0..=9) > 4);
+            match (first, second) {
+                (true, true) => panic!("both are large"),
+                (true, false) | (false, true) => spin(),
+                (false, false) => {}
+            }
+        });
+    }
+
+    #[test]
+    #[ignore = "run by others"]
+    fn slow_work_with_awaits_passes() {
+        impatient().seeds(1).run(|sim| async move {
+            for _ in 0..10 {
+                std::thread::sleep(ms(20));
+                sim.yield_now().await;
+            }
+        });
+    }
+
     #[test]
     #[ignore = "run by others"]
     fn many_panics_are_caught() {
@@ -722,6 +785,12 @@ mod on_purpose {
 /// What this program prints and whether it passes, with these arguments, in an environment without our variables but
 /// these.
 fn this_program(arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
+    let (code, text) = code_of_this_program(arguments, variables);
+    (code == Some(0), text)
+}
+
+/// As [`this_program`], with its exit code.
+fn code_of_this_program(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let program = std::env::current_exe().expect("this program");
     let mut command = std::process::Command::new(program);
     for variable in simvisor_sim::env::VARIABLES {
@@ -737,7 +806,7 @@ fn this_program(arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String
         .output()
         .expect("it starts");
     let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(text).expect("text"))
+    (output.status.code(), String::from_utf8(text).expect("text"))
 }
 
 #[test]
@@ -763,6 +832,73 @@ fn the_printed_line_runs_this_test_alone_on_one_thread_and_on_many() {
     let (_, text) = this_program(&["--exact", name], &nextest);
     let line = format!("cargo nextest run -p simvisor-sim --test check -E 'test(={name})'");
     assert!(text.contains(&line), "{text}");
+}
+
+#[test]
+fn a_run_that_does_not_give_control_back_is_told_by_name_and_ends_the_process() {
+    let name = "on_purpose::a_task_spins_under_some_seeds";
+    let (code, text) = code_of_this_program(&["--exact", name], &[]);
+    assert_eq!(code, Some(101), "{text}");
+    for part in [
+        "on_purpose::a_task_spins_under_some_seeds failed under seed 0x",
+        "hang: the body of the task `worker` did not give control back for 80ms of real time",
+        "7ms of virtual time",
+        "no case: the run has no end",
+    ] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+    assert!(!text.contains("about to spin"), "this run was not asked for alone:\n{text}");
+    let again = text.lines().find_map(|line| line.trim().strip_prefix("again    ")).expect("a line to copy");
+    let (variable, command) = again.split_once(' ').expect("a variable and a command");
+    assert_eq!(command, format!("cargo test -p simvisor-sim --test check -- --exact {name}"));
+    let (code, alone) = code_of_this_program(
+        &["--exact", name],
+        &[variable.split_once('=').expect("a variable and its value")],
+    );
+    assert_eq!(code, Some(101), "{alone}");
+    assert!(alone.contains(again) && alone.contains("body 1 entered"), "{alone}");
+    assert!(alone.contains("about to spin"), "the last row is what came just before:\n{alone}");
+}
+
+#[test]
+fn a_hang_of_the_plain_run_and_one_while_a_failure_is_made_simple_are_told_as_such() {
+    let (code, text) = code_of_this_program(&["--exact", "on_purpose::the_plain_run_blocks"], &[]);
+    assert_eq!(code, Some(101), "{text}");
+    assert!(text.contains("the_plain_run_blocks failed in the plain run"), "{text}");
+    assert!(text.contains("hang: `blocker` did not give control back"), "{text}");
+    assert!(text.contains("SIMVISOR_SEED=0x0 SIMVISOR_STRATEGY=fifo cargo test"), "{text}");
+
+    let strategy = [("SIMVISOR_STRATEGY", "random")];
+    for seed in 0..64_u32 {
+        // Seeds that spin at once are told as every other hang.
+        let seed = seed.to_string();
+        let variables = [strategy[0], ("SIMVISOR_SEED", &*seed)];
+        let (code, text) = code_of_this_program(&["--exact", "on_purpose::a_simpler_run_spins"], &variables);
+        if code == Some(0) || text.contains("hang: `test`") {
+            continue;
+        }
+        assert_eq!(code, Some(101), "{text}");
+        assert!(text.contains("broken   panic: test panicked: both are large"), "{text}");
+        assert!(
+            text.contains("shrunk   not to its end: in another run `test` did not give control back"),
+            "{text}"
+        );
+        assert!(text.contains("shrink_runs_max(0)"), "{text}");
+        return;
+    }
+    panic!("no seed draws two large numbers");
+}
+
+#[test]
+fn real_time_is_not_counted_while_a_run_goes_on_and_the_environment_says_how_much_counts() {
+    let name = "on_purpose::slow_work_with_awaits_passes";
+    let (code, text) = code_of_this_program(&["--exact", name], &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let began = std::time::Instant::now();
+    let seconds = [("SIMVISOR_HANG_AFTER", "1")];
+    let (code, text) = code_of_this_program(&["--exact", "on_purpose::the_plain_run_blocks"], &seconds);
+    assert!(code == Some(101) && text.contains("for 1s of real time"), "{text}");
+    assert!(began.elapsed() >= Duration::from_secs(1));
 }
 
 #[test]
