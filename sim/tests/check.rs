@@ -77,7 +77,10 @@ fn a_lost_update_is_found_and_made_as_simple_as_it_gets() {
         "at       0s of virtual time",
         "at 0s: future a draws 7 at random",
         "again    SIMVISOR_SEED=",
-        "-- --exact a_lost_update_is_found_and_made_as_simple_as_it_gets",
+        match std::env::var_os("NEXTEST") {
+            None => "-- --exact a_lost_update_is_found_and_made_as_simple_as_it_gets",
+            Some(_) => "-E 'test(=a_lost_update_is_found_and_made_as_simple_as_it_gets)'",
+        },
         "~                       future a draws 7",
         "✗",
     ] {
@@ -546,12 +549,14 @@ fn checkout(extra: u32) -> impl Fn(Sim) -> LocalBoxFuture<'static, ()> {
 fn a_failure_is_kept_replayed_first_and_outlives_an_edit() {
     let directory = tempfile::tempdir().expect("a directory");
     let directory = directory.path();
-    // Each on a thread of one name, so that all are the first check of the same test.
+    // Each on a thread of one name, so that all are the first check of the same test. cargo-nextest names it itself.
+    let test = std::env::var("NEXTEST_TEST_NAME").unwrap_or_else(|_| "shop::orders_are_paid".to_owned());
+    let beginning = format!("{}-", test.replace("::", "."));
     let check = |env: Env, extra: u32| -> Result<Passed, CheckError> {
         let path = directory.to_owned();
         let work = move || in_env(env, &path).outcome(checkout(extra));
         std::thread::Builder::new()
-            .name("shop::orders_are_paid".to_owned())
+            .name(test.clone())
             .spawn(work)
             .expect("a thread")
             .join()
@@ -561,7 +566,7 @@ fn a_failure_is_kept_replayed_first_and_outlives_an_edit() {
     assert_eq!(first.choices.len(), 1, "{}", first.report);
     assert!(first.choices[0].contains("runs before future pay"), "{}", first.report);
     let case = first.case.clone().expect("it is kept");
-    assert!(case.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shop.orders_are_paid-")));
+    assert!(case.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&beginning)));
     let files = || std::fs::read_dir(directory).expect("it is there").count();
     assert_eq!(files(), 1);
 
@@ -605,9 +610,9 @@ fn a_failure_is_kept_replayed_first_and_outlives_an_edit() {
     }
     assert!(passed.timeline.is_some_and(|timeline| timeline.contains("time  seq")));
 
-    std::fs::write(&case, text.replace("shop::orders_are_paid", "shop::another")).expect("it can be written");
+    std::fs::write(&case, text.replace(&test, "shop::another")).expect("it can be written");
     let foreign = check(Env::default(), 0).expect_err("it is not ours").to_string();
-    assert!(foreign.contains("`shop::another`") && foreign.contains("`shop::orders_are_paid`"), "{foreign}");
+    assert!(foreign.contains("`shop::another`") && foreign.contains(&format!("`{test}`")), "{foreign}");
 
     for (broken, expected) in [
         ("", "the file is empty"),
@@ -617,7 +622,7 @@ fn a_failure_is_kept_replayed_first_and_outlives_an_edit() {
     ] {
         std::fs::write(&case, broken).expect("it can be written");
         let error = check(Env::default(), 0).expect_err("it cannot be read").to_string();
-        assert!(error.contains("shop.orders_are_paid-") && error.contains(expected), "{error}");
+        assert!(error.contains(&beginning) && error.contains(expected), "{error}");
     }
     assert_eq!(files(), 1);
 }
@@ -703,6 +708,26 @@ mod on_purpose {
         panic!("an ordinary panic");
     }
 
+    #[test]
+    #[ignore = "run by others"]
+    fn many_panics_are_caught() {
+        let remark = std::cell::Cell::new(0);
+        alone().run(|sim| {
+            remark.set(remark.get() + 1);
+            async move {
+                let task = sim.task("fragile", |_| async { panic!("a supervised panic") });
+                let spec = task.with_restart(RestartPolicy::Never);
+                assert_eq!(sim.supervisor().build().run(vec![spec]).await, Ok(()));
+            }
+        });
+        assert_eq!(remark.get(), 257);
+    }
+}
+
+/// These too; each ends its process, or would if it were not so slow.
+mod endless {
+    use super::*;
+
     /// Keeps its thread busy until it is ended, or nobody has noticed for so long that nobody will.
     fn spin() -> ! {
         let began = std::time::Instant::now();
@@ -765,21 +790,6 @@ mod on_purpose {
             }
         });
     }
-
-    #[test]
-    #[ignore = "run by others"]
-    fn many_panics_are_caught() {
-        let remark = std::cell::Cell::new(0);
-        alone().run(|sim| {
-            remark.set(remark.get() + 1);
-            async move {
-                let task = sim.task("fragile", |_| async { panic!("a supervised panic") });
-                let spec = task.with_restart(RestartPolicy::Never);
-                assert_eq!(sim.supervisor().build().run(vec![spec]).await, Ok(()));
-            }
-        });
-        assert_eq!(remark.get(), 257);
-    }
 }
 
 /// What this program prints and whether it passes, with these arguments, in an environment without our variables but
@@ -836,11 +846,11 @@ fn the_printed_line_runs_this_test_alone_on_one_thread_and_on_many() {
 
 #[test]
 fn a_run_that_does_not_give_control_back_is_told_by_name_and_ends_the_process() {
-    let name = "on_purpose::a_task_spins_under_some_seeds";
+    let name = "endless::a_task_spins_under_some_seeds";
     let (code, text) = code_of_this_program(&["--exact", name], &[]);
     assert_eq!(code, Some(101), "{text}");
     for part in [
-        "on_purpose::a_task_spins_under_some_seeds failed under seed 0x",
+        "endless::a_task_spins_under_some_seeds failed under seed 0x",
         "hang: the body of the task `worker` did not give control back for 80ms of real time",
         "7ms of virtual time",
         "no case: the run has no end",
@@ -862,7 +872,7 @@ fn a_run_that_does_not_give_control_back_is_told_by_name_and_ends_the_process() 
 
 #[test]
 fn a_hang_of_the_plain_run_and_one_while_a_failure_is_made_simple_are_told_as_such() {
-    let (code, text) = code_of_this_program(&["--exact", "on_purpose::the_plain_run_blocks"], &[]);
+    let (code, text) = code_of_this_program(&["--exact", "endless::the_plain_run_blocks"], &[]);
     assert_eq!(code, Some(101), "{text}");
     assert!(text.contains("the_plain_run_blocks failed in the plain run"), "{text}");
     assert!(text.contains("hang: `blocker` did not give control back"), "{text}");
@@ -873,7 +883,7 @@ fn a_hang_of_the_plain_run_and_one_while_a_failure_is_made_simple_are_told_as_su
         // Seeds that spin at once are told as every other hang.
         let seed = seed.to_string();
         let variables = [strategy[0], ("SIMVISOR_SEED", &*seed)];
-        let (code, text) = code_of_this_program(&["--exact", "on_purpose::a_simpler_run_spins"], &variables);
+        let (code, text) = code_of_this_program(&["--exact", "endless::a_simpler_run_spins"], &variables);
         if code == Some(0) || text.contains("hang: `test`") {
             continue;
         }
@@ -891,12 +901,12 @@ fn a_hang_of_the_plain_run_and_one_while_a_failure_is_made_simple_are_told_as_su
 
 #[test]
 fn real_time_is_not_counted_while_a_run_goes_on_and_the_environment_says_how_much_counts() {
-    let name = "on_purpose::slow_work_with_awaits_passes";
+    let name = "endless::slow_work_with_awaits_passes";
     let (code, text) = code_of_this_program(&["--exact", name], &[]);
     assert_eq!(code, Some(0), "{text}");
     let began = std::time::Instant::now();
     let seconds = [("SIMVISOR_HANG_AFTER", "1")];
-    let (code, text) = code_of_this_program(&["--exact", "on_purpose::the_plain_run_blocks"], &seconds);
+    let (code, text) = code_of_this_program(&["--exact", "endless::the_plain_run_blocks"], &seconds);
     assert!(code == Some(101) && text.contains("for 1s of real time"), "{text}");
     assert!(began.elapsed() >= Duration::from_secs(1));
 }

@@ -487,7 +487,8 @@ mod tests {
         use crate::choice::Fit;
         use crate::search::{Runner, replayed};
         // Found by the fuzzer: a task that may spin, whose attempts fail after two nanoseconds.
-        let nanoseconds = *b"\x24\xf1\xf1\xf1\x2c\x31\xf1\xf1\xf1\x2b\xe5\xe1\xff\x25\x02\x4b\xee\xff\xe1\x25\xa5\x26\x01";
+        let nanoseconds =
+            *b"\x24\xf1\xf1\xf1\x2c\x31\xf1\xf1\xf1\x2b\xe5\xe1\xff\x25\x02\x4b\xee\xff\xe1\x25\xa5\x26\x01";
         let mut runner = Runner::default();
         let mut spinning = 0;
         for seed in 0..200 {
