@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use simvisor_fuzz::{hush, report};
 use simvisor_sim::case::Input;
-use simvisor_sim::fuzz::World;
+use simvisor_sim::fuzz::{Runs, World};
 
 thread_local! {
     /// One engine for all inputs.
@@ -15,7 +15,7 @@ thread_local! {
 
 fuzz_target!(init: hush::install(), |bytes: &[u8]| -> Corpus {
     let Some(input) = Input::from_bytes(bytes) else { return Corpus::Reject };
-    let found = hush::during(|| WORLD.with_borrow_mut(|world| world.run(&input)));
+    let found = hush::during(|| WORLD.with_borrow_mut(|world| world.run(&input, Runs::of(bytes))));
     if let Some(found) = found {
         report::tell(bytes, &found);
         panic!("{found}");
