@@ -112,6 +112,7 @@ fn what_is_no_trace_at_all_is_refused() {
         check("t.jsonl", text.as_bytes(), &mut judge).expect_err(text).to_string()
     };
     assert!(refused("").contains("it is empty"));
+    assert!(refused(&"\0".repeat(2 << 20)).contains("no line of it has at most 1048576 bytes"));
     assert!(refused("hello\nworld\n").contains("no JSON object"));
     assert!(refused("{\"format\":\"simvisor-case\"}").contains("simvisor-case"));
     assert!(refused(&HEADER.replace("\"version\":1", "\"version\":9")).contains("update simvisor"));

@@ -100,7 +100,12 @@ pub fn check<R: BufRead>(
         }
     }
     let no_trace = |first: String| CheckError::NoTrace { path: path_for_messages.to_owned(), first };
-    let header: Header = header.ok_or_else(|| no_trace("; it is empty".to_owned()))?;
+    let header: Header = header.ok_or_else(|| {
+        no_trace(match lines.number {
+            0 => "; it is empty".to_owned(),
+            _ => format!("; no line of it has at most {LINE_BYTES_MAX} bytes and anything in it"),
+        })
+    })?;
     if reading.records == 0 && !reading.has_header {
         let first = reading.oddities.seen().last().map(|oddity| format!("; {}", oddity.what));
         return Err(no_trace(first.unwrap_or_default()));
