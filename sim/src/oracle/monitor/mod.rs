@@ -34,7 +34,7 @@ use self::form::Form;
 use self::permits::{Due, Permits, Unfair};
 use self::run::{Beside, Phase, Run, Stopped};
 use self::slots::{Slots, Submitted, Tenant};
-use self::task::{ABSENT, Action, Body, FAR, Place, Stage, World};
+use self::task::{Action, Body, FAR, Place, Places, Stage, World};
 use super::excuse::{Excuse, Excuses};
 use crate::trace::{
     Answer, Call, EndNote, EventNote, Header, Record, Sink, SpecNote, Text, Texts, What, kind_name,
@@ -86,36 +86,36 @@ impl std::fmt::Display for Unexplained {
 #[derive(Debug)]
 struct Task {
     name: Text,
-    places: Vec<Place>,
-    spec: Option<SpecNote>,
-    /// The operation that brought it, and whether that was a submission.
-    origin: Option<(u32, bool)>,
-    /// Counts from 1; 0 before the first.
-    incarnation: u32,
+    places: Places,
+    /// Some place is that of a registered task.
+    registered: bool,
     /// Its latest start or end was a start.
     alive: bool,
+    /// Counts from 1; 0 before the first.
+    incarnation: u32,
     /// Changes of the places, to tell stale deadlines.
     version: u32,
+    /// The operation that brought it, and whether that was a submission.
+    origin: Option<(u32, bool)>,
+    spec: Option<SpecNote>,
 }
 
 impl Task {
-    fn is_registered(&self) -> bool {
-        self.places.iter().any(Place::is_registered)
+    fn new(name: Text) -> Self {
+        Self {
+            name,
+            places: Places::absent(),
+            registered: false,
+            alive: false,
+            incarnation: 0,
+            version: 0,
+            origin: None,
+            spec: None,
+        }
     }
 
     fn tenant(&self) -> Tenant {
-        Tenant { registered: self.is_registered(), incarnation: self.incarnation }
-    }
-
-    /// Since when its next attempt has been due, if that is what it waits for in any case.
-    fn due(&self) -> Option<(u64, u64)> {
-        let due = |place: &Place| match place.stage {
-            Stage::Waiting { from_ns, until_ns } if !place.cancelled => Some((from_ns, until_ns)),
-            _ => None,
-        };
-        let all = self.places.iter().map(due).collect::<Option<Vec<_>>>()?;
-        let from_ns = all.iter().map(|(from_ns, _)| *from_ns).min()?;
-        Some((from_ns, all.iter().map(|(_, until_ns)| *until_ns).max()?))
+        Tenant { registered: self.registered, incarnation: self.incarnation }
     }
 }
 
@@ -135,7 +135,9 @@ pub struct Monitor {
     registered: u64,
     /// Counts of changes of who is registered and who is alive.
     changes: (u64, u64),
-    /// When some task's places must be left: instant, task, version.
+    /// Tasks, with their versions, whose places must be left in this instant.
+    at_once: Vec<(u32, u32)>,
+    /// When some task's places must be left later: instant, task, version.
     deadlines: BinaryHeap<Reverse<(u64, u32, u32)>>,
     /// Number of the record that is looked at.
     record: u64,
@@ -192,15 +194,7 @@ impl Monitor {
         if let Some(index) = self.index[name.index()].checked_sub(1) {
             return index as usize;
         }
-        self.tasks.push(Task {
-            name,
-            places: vec![ABSENT],
-            spec: None,
-            origin: None,
-            incarnation: 0,
-            alive: false,
-            version: 0,
-        });
+        self.tasks.push(Task::new(name));
         self.index[name.index()] = self.tasks.len() as u32;
         self.tasks.len() - 1
     }
@@ -215,10 +209,17 @@ impl Monitor {
     }
 
     /// Keeps the first complaint, unless it is let pass.
+    #[inline]
     fn hold(&mut self, fits: Fits, seq: Option<u64>, texts: &Texts) {
-        if let Err(Complaint { what, rules, instead, by_ns }) = fits {
-            self.by(by_ns.unwrap_or(0), |monitor| monitor.reject(seq, None, what, rules, instead, texts));
+        if let Err(complaint) = fits {
+            self.complain(*complaint, seq, texts);
         }
+    }
+
+    #[cold]
+    fn complain(&mut self, complaint: Complaint, seq: Option<u64>, texts: &Texts) {
+        let Complaint { what, rules, instead, by_ns } = complaint;
+        self.by(by_ns.unwrap_or(0), |monitor| monitor.reject(seq, None, what, rules, instead, texts));
     }
 
     /// Rejects what was owed by an instant: at that one, if what came last was before it.
@@ -247,7 +248,7 @@ impl Monitor {
         let mut involved = rules.to_vec();
         if let Some(task) = task {
             let Task { name, places, spec, .. } = &self.tasks[task];
-            for place in places {
+            for place in places.iter() {
                 let words = place.words(texts.get(*name), spec.as_ref(), self.world.now_ns);
                 before.push(words.state);
                 instead.push(words.next);
@@ -273,17 +274,13 @@ impl Monitor {
         let mut next = std::mem::take(&mut self.scratch);
         next.clear();
         let task = &self.tasks[index];
-        for place in task.places.iter().filter(|place| place.until_ns >= self.world.now_ns) {
-            place.step(action, task.spec.as_ref(), &self.world, texts, &mut next);
+        for place in task.places.iter() {
+            if place.until_ns >= self.world.now_ns {
+                place.step(action, task.spec.as_ref(), &self.world, texts, &mut next);
+            }
         }
         if next.is_empty() {
-            let seq = if let Action::Event(event) = action { Some(event.seq) } else { None };
-            self.reject(seq, Some(index), what(), &[], None, texts);
-            let place = self.tasks[index].places[0];
-            match action {
-                Action::Event(event) => place.presumed(event, &self.world, &mut next),
-                _ => next.push(Place { until_ns: FAR, ..place }),
-            }
+            self.unexplained_step(index, action, what(), &mut next, texts);
         }
         if next.len() > PLACES_MAX {
             let what = format!("more than {PLACES_MAX} explanations at once: the monitor gives up");
@@ -291,30 +288,52 @@ impl Monitor {
             next.truncate(1);
         }
         self.most_places = self.most_places.max(next.len());
-        self.settle_in(index, next);
+        self.settle_in(index, &next);
+        self.scratch = next;
+    }
+
+    /// Goes on from what an unexplained action makes probable.
+    #[cold]
+    fn unexplained_step(
+        &mut self,
+        index: usize,
+        action: Action<'_>,
+        what: String,
+        next: &mut Vec<Place>,
+        texts: &Texts,
+    ) {
+        let seq = if let Action::Event(event) = action { Some(event.seq) } else { None };
+        self.reject(seq, Some(index), what, &[], None, texts);
+        let place = *self.tasks[index].places.first();
+        match action {
+            Action::Event(event) => place.presumed(event, &self.world, next),
+            _ => next.push(Place { until_ns: FAR, ..place }),
+        }
     }
 
     /// A task stands in these places from now on.
-    fn settle_in(&mut self, index: usize, places: Vec<Place>) {
+    fn settle_in(&mut self, index: usize, next: &[Place]) {
         let task = &mut self.tasks[index];
-        let was = task.is_registered();
-        let before = task.places[0];
-        self.scratch = std::mem::replace(&mut task.places, places);
+        let (was, before) = (task.registered, task.places.first());
+        let first = next[0];
+        let stage = first.stage.index();
+        let moved = stage != before.stage.index() || first.attempt != before.attempt;
+        task.places.set(next);
         task.version += 1;
-        let first = task.places[0];
-        if first.stage.index() != before.stage.index() || first.attempt != before.attempt {
-            for place in &task.places {
+        if moved {
+            for place in next {
                 self.visits[place.stage.index()] += 1;
             }
         }
-        let until_ns = task.places.iter().map(|place| place.until_ns).max().unwrap_or(FAR);
-        if until_ns != FAR {
-            self.deadlines.push(Reverse((until_ns, index as u32, task.version)));
+        match task.places.until_ns() {
+            FAR => {}
+            now if now == self.world.now_ns => self.at_once.push((index as u32, task.version)),
+            later => self.deadlines.push(Reverse((later, index as u32, task.version))),
         }
         if self.world.limit > 0
+            && moved
             && matches!(first.stage, Stage::Waiting { .. })
-            && (before.stage.index() != first.stage.index() || before.attempt != first.attempt)
-            && let Some((_, until_ns)) = task.due()
+            && let Some((_, until_ns)) = task.places.due()
         {
             self.permits.due(Due {
                 at_ns: until_ns.saturating_add(self.world.late_ns),
@@ -323,33 +342,26 @@ impl Monitor {
                 attempt: first.attempt,
             });
         }
-        let is = self.tasks[index].is_registered();
-        if was != is {
+        task.registered = task.places.is_registered();
+        if was != task.registered {
             self.changes.0 += 1;
-            if is {
-                self.registered += 1;
-            } else {
+            if was {
                 self.registered -= 1;
+            } else {
+                self.registered += 1;
             }
         }
     }
 
     /// All instants before `end_ns` are over.
     fn settle(&mut self, end_ns: u64, texts: &Texts) {
-        while let Some(&Reverse((until_ns, task, version))) = self.deadlines.peek() {
-            if until_ns >= end_ns {
-                break;
+        for (task, version) in self.at_once.drain(..) {
+            if self.tasks[task as usize].version == version {
+                self.deadlines.push(Reverse((self.world.now_ns, task, version)));
             }
-            self.deadlines.pop();
-            let task = task as usize;
-            if self.tasks[task].version == version {
-                let name = texts.get(self.tasks[task].name);
-                let what = format!("the clock moved on, and what was owed to `{name}` had not come");
-                self.by(until_ns, |monitor| monitor.reject(None, Some(task), what, &[], None, texts));
-                for place in &mut self.tasks[task].places {
-                    place.until_ns = FAR;
-                }
-            }
+        }
+        if self.deadlines.peek().is_some_and(|&Reverse((until_ns, ..))| until_ns < end_ns) {
+            self.settle_deadlines(end_ns, texts);
         }
         if self.world.limit > 0 {
             self.settle_permits(end_ns, texts);
@@ -360,16 +372,39 @@ impl Monitor {
         let fits = self.run.settle(end_ns, beside);
         self.hold(fits, None, texts);
         let shutdown = self.run.requested_ns.is_some();
-        let closed = shutdown || self.run.phase == Phase::Over;
-        let room = self.slots.has_room(0);
-        let configured = self.slots.is_configured();
-        let may_submit = |wait: bool| !wait || closed || !configured || room;
-        let fits = self.calls.settle(end_ns, self.world.late_ns, self.run.was_up(), may_submit);
-        self.hold(fits, None, texts);
-        let tasks = &self.tasks;
-        let tenant = |slot: usize| tasks[slot].tenant();
-        let fits = self.slots.settle(self.world.up, shutdown, tenant);
-        self.hold(fits, None, texts);
+        if !self.calls.is_empty() {
+            let closed = shutdown || self.run.phase == Phase::Over;
+            let room = self.slots.has_room(0);
+            let configured = self.slots.is_configured();
+            let may_submit = |wait: bool| !wait || closed || !configured || room;
+            let fits = self.calls.settle(end_ns, self.world.late_ns, self.run.was_up(), may_submit);
+            self.hold(fits, None, texts);
+        }
+        if !self.slots.is_untouched() {
+            let tasks = &self.tasks;
+            let tenant = |slot: usize| tasks[slot].tenant();
+            let fits = self.slots.settle(self.world.up, shutdown, tenant);
+            self.hold(fits, None, texts);
+        }
+    }
+
+    /// Places that had to be left before `end_ns` and were not.
+    fn settle_deadlines(&mut self, end_ns: u64, texts: &Texts) {
+        while let Some(&Reverse((until_ns, task, version))) = self.deadlines.peek() {
+            if until_ns >= end_ns {
+                break;
+            }
+            self.deadlines.pop();
+            let task = task as usize;
+            if self.tasks[task].version == version {
+                let name = texts.get(self.tasks[task].name);
+                let what = format!("the clock moved on, and what was owed to `{name}` had not come");
+                self.by(until_ns, |monitor| monitor.reject(None, Some(task), what, &[], None, texts));
+                for place in self.tasks[task].places.iter_mut() {
+                    place.until_ns = FAR;
+                }
+            }
+        }
     }
 
     /// [A6]: a free permit is given at once, and first come first served.
@@ -379,7 +414,7 @@ impl Monitor {
         let waits = |due: &Due| {
             let task = &tasks[due.task as usize];
             task.incarnation == due.incarnation
-                && task.due().is_some()
+                && task.places.due().is_some()
                 && task.places.iter().all(|place| place.attempt == due.attempt)
         };
         match self.permits.settle(end_ns, open < limit, waits) {
@@ -447,10 +482,10 @@ impl Monitor {
         self.world.forced = true;
         let now_ns = self.world.now_ns;
         for (index, task) in (0..).zip(&mut self.tasks) {
-            if task.is_registered() {
+            if task.registered {
                 task.places.iter_mut().for_each(|place| place.force(now_ns));
                 task.version += 1;
-                let until_ns = task.places.iter().map(|place| place.until_ns).max().unwrap_or(FAR);
+                let until_ns = task.places.until_ns();
                 self.deadlines.push(Reverse((until_ns, index, task.version)));
             }
         }
@@ -489,7 +524,7 @@ impl Monitor {
             EventKind::TaskRemoveRequested => self.remove_requested(event, index, what, texts),
             EventKind::TaskStarting => {
                 if self.world.limit > 0
-                    && let Some((due_ns, _)) = self.tasks[index].due()
+                    && let Some((due_ns, _)) = self.tasks[index].places.due()
                 {
                     self.permits.began(index, due_ns);
                 }
@@ -529,7 +564,7 @@ impl Monitor {
             self.step(index, Action::Event(event), String::new, texts);
             return;
         }
-        let registered = self.tasks[index].is_registered();
+        let registered = self.tasks[index].registered;
         let name = self.tasks[index].name;
         let incarnation = self.tasks[index].incarnation + 1;
         let asked = self.calls.accept(index).map(|(op, spec)| (op, spec, false));
@@ -594,7 +629,7 @@ impl Monitor {
             let mut taken = false;
             for spec in specs {
                 let index = self.find(spec.task);
-                taken |= self.tasks[index].is_registered();
+                taken |= self.tasks[index].registered;
             }
             let serve = matches!(call, Call::Serve);
             let beside = self.beside();
@@ -611,7 +646,7 @@ impl Monitor {
         let kind = Kind::of(call, now_ns, |name| {
             let index = self.find(name);
             let task = &self.tasks[index];
-            (index, task.is_registered().then_some(task.incarnation))
+            (index, task.registered.then_some(task.incarnation))
         });
         if let Some(kind) = kind {
             self.calls.open(op, now_ns, counts, kind);
@@ -633,7 +668,7 @@ impl Monitor {
             let task = &self.tasks[index];
             Subject {
                 name: texts.get(task.name),
-                incarnation: task.is_registered().then_some(task.incarnation),
+                incarnation: task.registered.then_some(task.incarnation),
                 leaving: task.places.iter().any(|place| place.removal || place.cancelled),
                 alive: task.alive,
             }
@@ -672,7 +707,7 @@ impl Monitor {
 
     /// Names that are registered, or alive, sorted.
     fn names(&self, alive: bool, texts: &Texts) -> Vec<Text> {
-        let fits = |task: &&Task| if alive { task.alive } else { task.is_registered() };
+        let fits = |task: &&Task| if alive { task.alive } else { task.registered };
         let mut names: Vec<_> = self.tasks.iter().filter(fits).map(|task| task.name).collect();
         names.sort_unstable_by(|one, other| texts.get(*one).cmp(texts.get(*other)));
         names
@@ -721,7 +756,7 @@ impl Monitor {
         let fits = self.calls.end();
         self.hold(fits, None, texts);
         if self.run.phase == Phase::Over
-            && let Some(task) = self.tasks.iter().position(Task::is_registered)
+            && let Some(task) = self.tasks.iter().position(|task| task.registered)
         {
             let what = format!("`{}` was never removed", texts.get(self.tasks[task].name));
             self.reject(None, Some(task), what, &["G4"], None, texts);
@@ -802,6 +837,7 @@ impl Sink for Monitor {
         self.index.clear();
         self.registered = 0;
         self.changes = (0, 0);
+        self.at_once.clear();
         self.deadlines.clear();
         self.record = 0;
         self.visits = [0; Stage::NAMES.len()];

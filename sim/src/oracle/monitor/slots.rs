@@ -96,6 +96,11 @@ impl Slots {
         self.limits.is_some()
     }
 
+    /// It has no slots and nothing to decide.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.slots.is_empty() && self.undecided.is_empty()
+    }
+
     /// No submission waits for anything.
     pub(super) fn is_idle(&self) -> bool {
         self.undecided.is_empty() && self.pending == 0
@@ -329,7 +334,7 @@ impl Slots {
 
     /// The instant is over.
     pub(super) fn settle(&self, up: bool, shutdown: bool, tenant: impl Fn(usize) -> Tenant) -> Fits {
-        if self.limits.is_none() || self.slots.is_empty() && self.undecided.is_empty() {
+        if self.limits.is_none() {
             return Ok(());
         }
         if shutdown && !self.is_idle() {

@@ -112,6 +112,71 @@ pub(super) const ABSENT: Place = Place {
     turn: None,
 };
 
+/// The places in which a task may stand: at least one, and as a rule no more.
+#[derive(Debug)]
+pub(super) struct Places {
+    first: Place,
+    others: Vec<Place>,
+}
+
+impl Places {
+    pub(super) fn absent() -> Self {
+        Self { first: ABSENT, others: Vec::new() }
+    }
+
+    #[inline]
+    pub(super) fn first(&self) -> &Place {
+        &self.first
+    }
+
+    /// The place, if there is but one.
+    #[inline]
+    pub(super) fn only(&self) -> Option<&Place> {
+        if self.others.is_empty() { Some(&self.first) } else { None }
+    }
+
+    #[inline]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Place> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Place> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+
+    /// Takes the place of what was before. `next` is not empty.
+    #[inline]
+    pub(super) fn set(&mut self, next: &[Place]) {
+        self.first = next[0];
+        if next.len() > 1 || !self.others.is_empty() {
+            self.others.clear();
+            self.others.extend_from_slice(&next[1..]);
+        }
+    }
+
+    /// The latest instant by which one of them must be left.
+    pub(super) fn until_ns(&self) -> u64 {
+        let others = self.others.iter().map(|place| place.until_ns);
+        others.fold(self.first.until_ns, u64::max)
+    }
+
+    pub(super) fn is_registered(&self) -> bool {
+        self.iter().any(Place::is_registered)
+    }
+
+    /// Between which instants the next attempt has come due, if that is what the task waits for in any case.
+    pub(super) fn due(&self) -> Option<(u64, u64)> {
+        let due = |place: &Place| match place.stage {
+            Stage::Waiting { from_ns, until_ns } if !place.cancelled => Some((from_ns, until_ns)),
+            _ => None,
+        };
+        let all = |(from_ns, until_ns): (u64, u64), place: &Place| {
+            due(place).map(|other| (from_ns.min(other.0), until_ns.max(other.1)))
+        };
+        self.others.iter().try_fold(due(&self.first)?, all)
+    }
+}
+
 /// What happens to a task.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Action<'a> {
@@ -254,7 +319,7 @@ impl Place {
     ) {
         let now = world.now_ns;
         let of_attempt = event.attempt.is_none_or(|attempt| attempt == self.attempt);
-        let reason = event.reason.map_or("", |reason| texts.get(reason));
+        let reason = || event.reason.map_or("", |reason| texts.get(reason));
         match (event.kind, self.stage) {
             (EventKind::TaskAddRequested, Stage::Absent) => {
                 let until_ns = if world.up { now } else { FAR };
@@ -305,14 +370,14 @@ impl Place {
             (EventKind::TaskFailed, Stage::TimedOut) if of_attempt => {
                 let fits = spec.is_none_or(|spec| {
                     let timeout = std::time::Duration::from_nanos(spec.timeout_ns);
-                    reason == format!("timed out after {timeout:?}")
+                    is_spelled(reason(), format_args!("timed out after {timeout:?}"))
                 });
                 if fits {
                     self.after(Outcome::Retryable, event.reason, spec, world, out);
                 }
             }
             (EventKind::TaskFailed, Stage::Open { .. })
-                if world.forced && of_attempt && reason == "aborted: grace exceeded" =>
+                if world.forced && of_attempt && reason() == "aborted: grace exceeded" =>
             {
                 out.push(self.at(Stage::Leaving, now));
             }
@@ -329,11 +394,11 @@ impl Place {
                     Body::Left(BodyEnd::Fail(text)) if event.reason == Some(text) => Outcome::Retryable,
                     Body::Left(BodyEnd::Fatal(text)) if event.reason == Some(text) => Outcome::Fatal,
                     Body::Left(BodyEnd::Panic(text))
-                        if reason.strip_prefix("panic: ") == Some(texts.get(text)) =>
+                        if reason().strip_prefix("panic: ") == Some(texts.get(text)) =>
                     {
                         Outcome::Retryable
                     }
-                    Body::Unseen if reason.starts_with("fatal error (no retry): ") => Outcome::Fatal,
+                    Body::Unseen if reason().starts_with("fatal error (no retry): ") => Outcome::Fatal,
                     Body::Unseen => Outcome::Retryable,
                     _ => return,
                 };
@@ -346,7 +411,7 @@ impl Place {
             }
             (EventKind::ActorExhausted, Stage::Ended(Next::Exhausted)) if of_attempt => {
                 let fits = if self.success {
-                    reason == "policy_exhausted_success"
+                    reason() == "policy_exhausted_success"
                 } else {
                     event.reason == self.reason
                 };
@@ -497,6 +562,19 @@ fn open_until(spec: Option<&SpecNote>, since_ns: u64, world: &World) -> u64 {
         0 => FAR,
         timeout_ns => since_ns.saturating_add(timeout_ns).saturating_add(world.late_ns),
     }
+}
+
+/// Whether a text is what this comes to, without writing it down.
+fn is_spelled(text: &str, expected: std::fmt::Arguments<'_>) -> bool {
+    struct Rest<'a>(&'a str);
+    impl std::fmt::Write for Rest<'_> {
+        fn write_str(&mut self, part: &str) -> std::fmt::Result {
+            self.0 = self.0.strip_prefix(part).ok_or(std::fmt::Error)?;
+            Ok(())
+        }
+    }
+    let mut rest = Rest(text);
+    std::fmt::write(&mut rest, expected).is_ok() && rest.0.is_empty()
 }
 
 fn milliseconds(span_ns: u64) -> u32 {
