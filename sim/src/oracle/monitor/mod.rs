@@ -37,7 +37,8 @@ use self::slots::{Slots, Submitted, Tenant};
 use self::task::{Action, Body, FAR, Place, Places, Stage, World};
 use super::excuse::{Excuse, Excuses};
 use crate::trace::{
-    Answer, Call, EndNote, EventNote, Header, Record, Sink, SpecNote, Text, Texts, What, kind_name,
+    Answer, BodyEnd, Call, EndNote, EventNote, HandlerEnd, Header, Record, Sink, SpecNote, Text, Texts, What,
+    kind_name,
 };
 
 /// Most places that one task may be in at once. Reaching it is a failure and not silence.
@@ -139,13 +140,14 @@ pub struct Monitor {
     at_once: Vec<(u32, u32)>,
     /// When some task's places must be left later: instant, task, version.
     deadlines: BinaryHeap<Reverse<(u64, u32, u32)>>,
-    /// Number of the record that is looked at.
-    record: u64,
+    /// Records so far, the one that is looked at included.
+    records: u64,
     visits: [u64; Stage::NAMES.len()],
     most_places: usize,
     excuses: Excuses,
     found: Option<Unexplained>,
-    over: bool,
+    /// The last record has come, or one that is not explained: it listens no more.
+    deaf: bool,
     scratch: Vec<Place>,
 }
 
@@ -187,12 +189,19 @@ impl Monitor {
         self.most_places
     }
 
+    /// The task of a name.
+    #[inline]
     fn find(&mut self, name: Text) -> usize {
+        match self.index.get(name.index()) {
+            Some(&number) if number > 0 => number as usize - 1,
+            _ => self.meet(name),
+        }
+    }
+
+    #[cold]
+    fn meet(&mut self, name: Text) -> usize {
         if self.index.len() <= name.index() {
             self.index.resize(name.index() + 1, 0);
-        }
-        if let Some(index) = self.index[name.index()].checked_sub(1) {
-            return index as usize;
         }
         self.tasks.push(Task::new(name));
         self.index[name.index()] = self.tasks.len() as u32;
@@ -265,7 +274,8 @@ impl Monitor {
             return;
         }
         let task = task.map(|task| texts.get(self.tasks[task].name).to_owned());
-        let (record, at_ns) = (self.record, self.world.now_ns);
+        let (record, at_ns) = (self.records.saturating_sub(1), self.world.now_ns);
+        self.deaf = true;
         self.found = Some(Unexplained { record, seq, at_ns, task, what, before, instead, rules: involved });
     }
 
@@ -351,6 +361,12 @@ impl Monitor {
                 self.registered += 1;
             }
         }
+    }
+
+    /// The clock goes on to another instant.
+    fn advance(&mut self, now_ns: u64, texts: &Texts) {
+        self.settle(now_ns, texts);
+        self.world.now_ns = now_ns;
     }
 
     /// All instants before `end_ns` are over.
@@ -511,13 +527,14 @@ impl Monitor {
 
     fn task_event(&mut self, event: &EventNote, texts: &Texts) {
         let Some(name) = event.task else { return }; // its form has been complained of
-        let kind = kind_name(event.kind);
         let index = self.find(name);
         let at_ns = self.world.now_ns;
-        let shown = texts.get(name);
-        let what = move || match event.attempt {
-            Some(attempt) => format!("{kind} {attempt} of `{shown}` came at {at_ns} ns"),
-            None => format!("{kind} of `{shown}` came at {at_ns} ns"),
+        let what = move || {
+            let (kind, name) = (kind_name(event.kind), texts.get(name));
+            match event.attempt {
+                Some(attempt) => format!("{kind} {attempt} of `{name}` came at {at_ns} ns"),
+                None => format!("{kind} of `{name}` came at {at_ns} ns"),
+            }
         };
         match event.kind {
             EventKind::TaskAddRequested => self.add_requested(event, index, what, texts),
@@ -715,13 +732,15 @@ impl Monitor {
 
     fn body(&mut self, name: Text, attempt: u32, action: Action<'_>, verb: &str, texts: &Texts) {
         let index = self.find(name);
-        let (name, at_ns) = (texts.get(name), self.world.now_ns);
-        let what = || format!("body {attempt} of `{name}` {verb} at {at_ns} ns");
+        let at_ns = self.world.now_ns;
+        let what = || format!("body {attempt} of `{}` {verb} at {at_ns} ns", texts.get(name));
         self.step(index, action, what, texts);
     }
 
     fn body_entered(&mut self, name: Text, attempt: u32, op: Option<u32>, texts: &Texts) {
-        self.nothing_after_the_end(|| format!("a body of `{}` was entered", texts.get(name)), texts);
+        if self.run.phase == Phase::Over {
+            self.nothing_after_the_end(|| format!("a body of `{}` was entered", texts.get(name)), texts);
+        }
         let index = self.find(name);
         if let (Some(op), Some((asked, submitted))) = (op, self.tasks[index].origin)
             && op != asked
@@ -731,18 +750,23 @@ impl Monitor {
             let what = format!("a body of `{name}` came from operation {op}, and it was the turn of {asked}");
             self.hold(unexplained(rules, what), None, texts);
         }
-        self.body(name, attempt, Action::BodyEntered(attempt), "was entered", texts);
+        let at_ns = self.world.now_ns;
+        let what = || format!("body {attempt} of `{}` was entered at {at_ns} ns", texts.get(name));
+        self.step(index, Action::BodyEntered(attempt), what, texts);
     }
 
+    fn body_left(&mut self, name: Text, attempt: u32, how: BodyEnd, texts: &Texts) {
+        self.body(name, attempt, Action::BodyLeft(attempt, how), "ended", texts);
+    }
+
+    #[cold]
     fn nothing_after_the_end(&mut self, what: impl FnOnce() -> String, texts: &Texts) {
-        if self.run.phase == Phase::Over {
-            let what = format!("{} after the run had returned", what());
-            self.hold(unexplained(&["D6"], what), None, texts);
-        }
+        let what = format!("{} after the run had returned", what());
+        self.hold(unexplained(&["D6"], what), None, texts);
     }
 
     fn end(&mut self, end: &EndNote, texts: &Texts) {
-        self.over = true;
+        self.deaf = true;
         if !matches!(end, EndNote::Done | EndNote::Deadlock(_)) {
             return;
         }
@@ -763,17 +787,31 @@ impl Monitor {
         }
     }
 
+    fn handler_entered(&mut self, subscriber: Text, seq: u64, texts: &Texts) {
+        if self.run.phase == Phase::Over {
+            self.nothing_after_the_end(|| format!("`{}` was given an event", texts.get(subscriber)), texts);
+        }
+        let fits = self.delivery.handler_entered(subscriber, seq, texts);
+        self.hold(fits, None, texts);
+    }
+
+    fn handler_left(&mut self, subscriber: Text, seq: u64, how: HandlerEnd, texts: &Texts) {
+        let until = (self.world.now_ns, self.run.drained_ns());
+        let fits = self.delivery.handler_left(subscriber, seq, how, until, texts);
+        self.hold(fits, None, texts);
+    }
+
+    /// What is seldom told of.
     fn observe(&mut self, what: &What, texts: &Texts) {
         let fits = match what {
-            What::Event(event) => return self.event(event, texts),
+            // These have been taken by their own.
+            What::Event(_)
+            | What::HandlerEntered { .. }
+            | What::HandlerLeft { .. }
+            | What::BodyEntered { .. }
+            | What::BodyLeft { .. } => return,
             What::Call { op, call } => return self.call(*op, call, texts),
             What::Answer { op, answer } => return self.answer(*op, answer, texts),
-            What::BodyEntered { task, attempt, op } => {
-                return self.body_entered(*task, *attempt, *op, texts);
-            }
-            What::BodyLeft { task, attempt, how } => {
-                return self.body(*task, *attempt, Action::BodyLeft(*attempt, *how), "ended", texts);
-            }
             What::BodyCancelled { task, attempt } => {
                 let action = Action::BodyCancelled(*attempt);
                 return self.body(*task, *attempt, action, "saw its context cancelled", texts);
@@ -796,17 +834,6 @@ impl Monitor {
             What::Received { receiver, seq } => self.delivery.received(*receiver, *seq, texts),
             What::Lagged { receiver, lost } => self.delivery.lagged(*receiver, *lost, texts),
             What::ReceiverClosed { receiver } => self.delivery.closed(*receiver, texts),
-            What::HandlerEntered { subscriber, seq } => {
-                self.nothing_after_the_end(
-                    || format!("`{}` was given an event", texts.get(*subscriber)),
-                    texts,
-                );
-                self.delivery.handler_entered(*subscriber, *seq, texts)
-            }
-            What::HandlerLeft { subscriber, seq, how } => {
-                let until = (self.world.now_ns, self.run.drained_ns());
-                self.delivery.handler_left(*subscriber, *seq, *how, until, texts)
-            }
             What::Counters { subscriber, handled, panicked, dropped, lagged } => {
                 let counters = [*handled, *panicked, *dropped, *lagged];
                 let cut_short = self.run.was_cut_short();
@@ -839,24 +866,30 @@ impl Sink for Monitor {
         self.changes = (0, 0);
         self.at_once.clear();
         self.deadlines.clear();
-        self.record = 0;
+        self.records = 0;
         self.visits = [0; Stage::NAMES.len()];
         self.most_places = 1;
         self.excuses.reset();
         self.found = None;
-        self.over = false;
+        self.deaf = false;
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
-        if self.over || self.found.is_some() {
+        if self.deaf {
             return;
         }
+        self.records += 1;
         if record.at_ns != self.world.now_ns {
-            self.settle(record.at_ns, texts);
-            self.world.now_ns = record.at_ns;
+            self.advance(record.at_ns, texts);
         }
         self.world.turn = record.turn;
-        self.observe(&record.what, texts);
-        self.record += 1;
+        match &record.what {
+            What::Event(event) => self.event(event, texts),
+            What::HandlerEntered { subscriber, seq } => self.handler_entered(*subscriber, *seq, texts),
+            What::HandlerLeft { subscriber, seq, how } => self.handler_left(*subscriber, *seq, *how, texts),
+            What::BodyEntered { task, attempt, op } => self.body_entered(*task, *attempt, *op, texts),
+            What::BodyLeft { task, attempt, how } => self.body_left(*task, *attempt, *how, texts),
+            other => self.observe(other, texts),
+        }
     }
 }

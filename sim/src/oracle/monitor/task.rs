@@ -129,12 +129,6 @@ impl Places {
         &self.first
     }
 
-    /// The place, if there is but one.
-    #[inline]
-    pub(super) fn only(&self) -> Option<&Place> {
-        if self.others.is_empty() { Some(&self.first) } else { None }
-    }
-
     #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Place> {
         std::iter::once(&self.first).chain(&self.others)
@@ -221,13 +215,14 @@ impl Place {
         self.stage != Stage::Absent
     }
 
-    fn at(self, stage: Stage, until_ns: u64) -> Self {
-        Self { stage, until_ns, ..self }
+    #[inline]
+    fn at(&self, stage: Stage, until_ns: u64) -> Self {
+        Self { stage, until_ns, ..*self }
     }
 
     /// The steps of this place on an action.
     pub(super) fn step(
-        self,
+        &self,
         action: Action<'_>,
         spec: Option<&SpecNote>,
         world: &World,
@@ -236,10 +231,10 @@ impl Place {
     ) {
         let now = world.now_ns;
         match action {
-            Action::Shutdown => out.push(if self.is_registered() { self.cancel(world) } else { self }),
+            Action::Shutdown => out.push(if self.is_registered() { self.cancel(world) } else { *self }),
             Action::Up => out.push(match self.stage {
-                Stage::Requested => Self { until_ns: now, ..self },
-                _ => self,
+                Stage::Requested => Self { until_ns: now, ..*self },
+                _ => *self,
             }),
             Action::BodyEntered(attempt) => {
                 if matches!(self.stage, Stage::Open { .. })
@@ -247,14 +242,14 @@ impl Place {
                     && attempt == self.attempt
                 {
                     let until_ns = if self.cancelled && !self.told { now } else { self.until_ns };
-                    out.push(Self { body: Body::Running, until_ns, ..self });
+                    out.push(Self { body: Body::Running, until_ns, ..*self });
                 }
             }
             Action::BodyLeft(attempt, how) => {
                 if self.body != Body::Running || attempt != self.attempt {
                     return;
                 }
-                let place = Self { body: Body::Left(how), ..self };
+                let place = Self { body: Body::Left(how), ..*self };
                 match self.stage {
                     Stage::Open { .. } => out.push(Self { until_ns: now, ..place }),
                     // A timeout or a forced end may drop the body late.
@@ -268,13 +263,13 @@ impl Place {
     }
 
     /// [A4]: a context is cancelled with its actor or by a timeout, and by nothing else.
-    fn told(self, attempt: u32, spec: Option<&SpecNote>, world: &World, out: &mut Vec<Self>) {
+    fn told(&self, attempt: u32, spec: Option<&SpecNote>, world: &World, out: &mut Vec<Self>) {
         let Stage::Open { since_ns } = self.stage else {
-            out.push(self);
+            out.push(*self);
             return;
         };
         if attempt != self.attempt {
-            out.push(self);
+            out.push(*self);
             return;
         }
         let timed_out = spec.is_none_or(|spec| {
@@ -287,19 +282,19 @@ impl Place {
             Body::Running if self.cancelled => open_until(spec, since_ns, world),
             _ => self.until_ns,
         };
-        out.push(Self { told: true, until_ns, ..self });
+        out.push(Self { told: true, until_ns, ..*self });
     }
 
-    fn cancel(self, world: &World) -> Self {
+    fn cancel(&self, world: &World) -> Self {
         if self.cancelled {
-            return self;
+            return *self;
         }
         let until_ns = match self.stage {
             Stage::Waiting { .. } | Stage::Requested if world.up => world.now_ns,
             Stage::Open { .. } if self.body == Body::Running && !self.told => world.now_ns,
             _ => self.until_ns,
         };
-        Self { cancelled: true, until_ns, ..self }
+        Self { cancelled: true, until_ns, ..*self }
     }
 
     /// Everything that is left ends by force, now.
@@ -310,7 +305,7 @@ impl Place {
     }
 
     fn on_event(
-        self,
+        &self,
         event: &EventNote,
         spec: Option<&SpecNote>,
         world: &World,
@@ -352,7 +347,7 @@ impl Place {
                     && (world.limit == 0 || world.open < world.limit) =>
             {
                 let attempt = self.attempt + 1;
-                let fresh = Self { attempt, body: Body::Unseen, told: false, turn: None, ..self };
+                let fresh = Self { attempt, body: Body::Unseen, told: false, turn: None, ..*self };
                 out.push(fresh.at(Stage::Open { since_ns: now }, open_until(spec, now, world)));
             }
             (EventKind::TimeoutHit, Stage::Open { since_ns }) if of_attempt => {
@@ -434,7 +429,7 @@ impl Place {
 
     /// An attempt has ended: the table of contract section 5.
     fn after(
-        self,
+        &self,
         outcome: Outcome,
         reason: Option<Text>,
         spec: Option<&SpecNote>,
@@ -447,7 +442,7 @@ impl Place {
             Outcome::Retryable => self.failures + 1,
             Outcome::Canceled | Outcome::Fatal => self.failures,
         };
-        let place = Self { reason, failures, success: outcome == Outcome::Ok, turn: world.turn, ..self };
+        let place = Self { reason, failures, success: outcome == Outcome::Ok, turn: world.turn, ..*self };
         let restart = spec.map(|spec| spec.restart);
         let ended = |next| place.at(Stage::Ended(next), now);
         match (outcome, restart) {
@@ -476,7 +471,7 @@ impl Place {
         }
     }
 
-    fn due(self, from_ns: u64, until_ns: u64, world: &World) -> Self {
+    fn due(&self, from_ns: u64, until_ns: u64, world: &World) -> Self {
         let stage = Stage::Waiting { from_ns, until_ns };
         let leave_ns = if self.cancelled {
             world.now_ns
@@ -488,7 +483,7 @@ impl Place {
         self.at(stage, leave_ns)
     }
 
-    fn backoff(self, event: &EventNote, spec: Option<&SpecNote>, world: &World, out: &mut Vec<Self>) {
+    fn backoff(&self, event: &EventNote, spec: Option<&SpecNote>, world: &World, out: &mut Vec<Self>) {
         let Some(delay_ms) = event.delay_ms else { return };
         let told_ns = u64::from(delay_ms) * 1_000_000;
         let told = (told_ns, if delay_ms == u32::MAX { FAR } else { told_ns + 999_999 });
@@ -513,10 +508,10 @@ impl Place {
     }
 
     /// Where a task stands after an event that nothing explains, for a monitor that is to go on all the same.
-    pub(super) fn presumed(self, event: &EventNote, world: &World, out: &mut Vec<Self>) {
+    pub(super) fn presumed(&self, event: &EventNote, world: &World, out: &mut Vec<Self>) {
         let now = world.now_ns;
         let reason = event.reason.or(self.reason);
-        let place = Self { until_ns: FAR, reason, ..self };
+        let place = Self { until_ns: FAR, reason, ..*self };
         let attempt = event.attempt.unwrap_or(self.attempt);
         let stage = |stage| Self { stage, ..place };
         match event.kind {
