@@ -88,6 +88,8 @@ impl std::fmt::Display for Unexplained {
 struct Task {
     name: Text,
     places: Places,
+    /// The number of the first place's stage.
+    stage: usize,
     /// Some place is that of a registered task.
     registered: bool,
     /// Its latest start or end was a start.
@@ -106,6 +108,7 @@ impl Task {
         Self {
             name,
             places: Places::absent(),
+            stage: Stage::ABSENT,
             registered: false,
             alive: false,
             incarnation: 0,
@@ -257,7 +260,7 @@ impl Monitor {
         let mut involved = rules.to_vec();
         if let Some(task) = task {
             let Task { name, places, spec, .. } = &self.tasks[task];
-            for place in places.iter() {
+            for place in places.all() {
                 let words = place.words(texts.get(*name), spec.as_ref(), self.world.now_ns);
                 before.push(words.state);
                 instead.push(words.next);
@@ -284,7 +287,7 @@ impl Monitor {
         let mut next = std::mem::take(&mut self.scratch);
         next.clear();
         let task = &self.tasks[index];
-        for place in task.places.iter() {
+        for place in task.places.all() {
             if place.until_ns >= self.world.now_ns {
                 place.step(action, task.spec.as_ref(), &self.world, texts, &mut next);
             }
@@ -324,46 +327,52 @@ impl Monitor {
     /// A task stands in these places from now on.
     fn settle_in(&mut self, index: usize, next: &[Place]) {
         let task = &mut self.tasks[index];
-        let (was, before) = (task.registered, task.places.first());
-        let first = next[0];
+        let first = &next[0];
         let stage = first.stage.index();
-        let moved = stage != before.stage.index() || first.attempt != before.attempt;
-        task.places.set(next);
+        let moved = stage != task.stage || first.attempt != task.places.first().attempt;
+        task.stage = stage;
         task.version += 1;
+        let (registered, until_ns) = match next {
+            [only] => (only.is_registered(), only.until_ns),
+            _ => (next.iter().any(Place::is_registered), Places::until_ns(next)),
+        };
+        task.places.set(next);
         if moved {
             for place in next {
                 self.visits[place.stage.index()] += 1;
             }
         }
-        match task.places.until_ns() {
-            FAR => {}
-            now if now == self.world.now_ns => self.at_once.push((index as u32, task.version)),
-            later => self.deadlines.push(Reverse((later, index as u32, task.version))),
+        if until_ns == self.world.now_ns {
+            self.at_once.push((index as u32, task.version));
+        } else if until_ns != FAR {
+            self.deadlines.push(Reverse((until_ns, index as u32, task.version)));
         }
-        if self.world.limit > 0
-            && moved
-            && matches!(first.stage, Stage::Waiting { .. })
-            && let Some((_, until_ns)) = task.places.due()
-        {
+        if registered != task.registered {
+            task.registered = registered;
+            self.changes.0 += 1;
+            self.registered = if registered { self.registered + 1 } else { self.registered - 1 };
+        }
+        if self.world.limit > 0 && moved && stage == Stage::WAITING {
+            self.comes_due(index);
+        }
+    }
+
+    /// Under a limit: its next attempt comes to wait for a permit.
+    #[inline(never)]
+    fn comes_due(&mut self, index: usize) {
+        let task = &self.tasks[index];
+        if let Some((_, until_ns)) = task.places.due() {
             self.permits.due(Due {
                 at_ns: until_ns.saturating_add(self.world.late_ns),
                 task: index as u32,
                 incarnation: task.incarnation,
-                attempt: first.attempt,
+                attempt: task.places.first().attempt,
             });
-        }
-        task.registered = task.places.is_registered();
-        if was != task.registered {
-            self.changes.0 += 1;
-            if was {
-                self.registered -= 1;
-            } else {
-                self.registered += 1;
-            }
         }
     }
 
     /// The clock goes on to another instant.
+    #[inline(never)]
     fn advance(&mut self, now_ns: u64, texts: &Texts) {
         self.settle(now_ns, texts);
         self.world.now_ns = now_ns;
@@ -416,7 +425,7 @@ impl Monitor {
                 let name = texts.get(self.tasks[task].name);
                 let what = format!("the clock moved on, and what was owed to `{name}` had not come");
                 self.by(until_ns, |monitor| monitor.reject(None, Some(task), what, &[], None, texts));
-                for place in self.tasks[task].places.iter_mut() {
+                for place in self.tasks[task].places.all_mut() {
                     place.until_ns = FAR;
                 }
             }
@@ -431,7 +440,7 @@ impl Monitor {
             let task = &tasks[due.task as usize];
             task.incarnation == due.incarnation
                 && task.places.due().is_some()
-                && task.places.iter().all(|place| place.attempt == due.attempt)
+                && task.places.all().iter().all(|place| place.attempt == due.attempt)
         };
         match self.permits.settle(end_ns, open < limit, waits) {
             None => {}
@@ -450,6 +459,7 @@ impl Monitor {
         }
     }
 
+    #[inline(never)]
     fn event(&mut self, event: &EventNote, texts: &Texts) {
         let seq = Some(event.seq);
         let fits = self.form.event(event, texts);
@@ -499,9 +509,9 @@ impl Monitor {
         let now_ns = self.world.now_ns;
         for (index, task) in (0..).zip(&mut self.tasks) {
             if task.registered {
-                task.places.iter_mut().for_each(|place| place.force(now_ns));
+                task.places.all_mut().iter_mut().for_each(|place| place.force(now_ns));
                 task.version += 1;
-                let until_ns = task.places.until_ns();
+                let until_ns = Places::until_ns(task.places.all());
                 self.deadlines.push(Reverse((until_ns, index, task.version)));
             }
         }
@@ -686,7 +696,7 @@ impl Monitor {
             Subject {
                 name: texts.get(task.name),
                 incarnation: task.registered.then_some(task.incarnation),
-                leaving: task.places.iter().any(|place| place.removal || place.cancelled),
+                leaving: task.places.all().iter().any(|place| place.removal || place.cancelled),
                 alive: task.alive,
             }
         });
@@ -737,6 +747,7 @@ impl Monitor {
         self.step(index, action, what, texts);
     }
 
+    #[inline(never)]
     fn body_entered(&mut self, name: Text, attempt: u32, op: Option<u32>, texts: &Texts) {
         if self.run.phase == Phase::Over {
             self.nothing_after_the_end(|| format!("a body of `{}` was entered", texts.get(name)), texts);
@@ -755,6 +766,7 @@ impl Monitor {
         self.step(index, Action::BodyEntered(attempt), what, texts);
     }
 
+    #[inline(never)]
     fn body_left(&mut self, name: Text, attempt: u32, how: BodyEnd, texts: &Texts) {
         self.body(name, attempt, Action::BodyLeft(attempt, how), "ended", texts);
     }
@@ -772,7 +784,7 @@ impl Monitor {
         }
         self.settle(self.world.now_ns.saturating_add(1), texts);
         let runs = |task: &Task| {
-            task.places.iter().any(|place| place.is_registered() && place.body == Body::Running)
+            task.places.all().iter().any(|place| place.is_registered() && place.body == Body::Running)
         };
         let excused = *end != EndNote::Done && !self.run.calm && self.tasks.iter().any(runs);
         let fits = self.run.end(excused);
@@ -787,6 +799,7 @@ impl Monitor {
         }
     }
 
+    #[inline(never)]
     fn handler_entered(&mut self, subscriber: Text, seq: u64, texts: &Texts) {
         if self.run.phase == Phase::Over {
             self.nothing_after_the_end(|| format!("`{}` was given an event", texts.get(subscriber)), texts);
@@ -795,6 +808,7 @@ impl Monitor {
         self.hold(fits, None, texts);
     }
 
+    #[inline(never)]
     fn handler_left(&mut self, subscriber: Text, seq: u64, how: HandlerEnd, texts: &Texts) {
         let until = (self.world.now_ns, self.run.drained_ns());
         let fits = self.delivery.handler_left(subscriber, seq, how, until, texts);
@@ -802,6 +816,7 @@ impl Monitor {
     }
 
     /// What is seldom told of.
+    #[inline(never)]
     fn observe(&mut self, what: &What, texts: &Texts) {
         let fits = match what {
             // These have been taken by their own.

@@ -59,6 +59,11 @@ impl Stage {
         "task leaving",
     ];
 
+    /// Some of these numbers.
+    pub(super) const ABSENT: usize = 0;
+    pub(super) const WAITING: usize = 2;
+
+    #[inline]
     pub(super) fn index(self) -> usize {
         match self {
             Self::Absent => 0,
@@ -114,48 +119,52 @@ pub(super) const ABSENT: Place = Place {
 
 /// The places in which a task may stand: at least one, and as a rule no more.
 #[derive(Debug)]
-pub(super) struct Places {
-    first: Place,
-    others: Vec<Place>,
+pub(super) enum Places {
+    One([Place; 1]),
+    Some(Vec<Place>),
 }
 
 impl Places {
     pub(super) fn absent() -> Self {
-        Self { first: ABSENT, others: Vec::new() }
+        Self::One([ABSENT])
+    }
+
+    #[inline]
+    pub(super) fn all(&self) -> &[Place] {
+        match self {
+            Self::One(place) => place,
+            Self::Some(places) => places,
+        }
+    }
+
+    pub(super) fn all_mut(&mut self) -> &mut [Place] {
+        match self {
+            Self::One(place) => place,
+            Self::Some(places) => places,
+        }
     }
 
     #[inline]
     pub(super) fn first(&self) -> &Place {
-        &self.first
-    }
-
-    #[inline]
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Place> {
-        std::iter::once(&self.first).chain(&self.others)
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Place> {
-        std::iter::once(&mut self.first).chain(&mut self.others)
+        match self {
+            Self::One([place]) => place,
+            Self::Some(places) => &places[0],
+        }
     }
 
     /// Takes the place of what was before. `next` is not empty.
     #[inline]
     pub(super) fn set(&mut self, next: &[Place]) {
-        self.first = next[0];
-        if next.len() > 1 || !self.others.is_empty() {
-            self.others.clear();
-            self.others.extend_from_slice(&next[1..]);
+        match (&mut *self, next) {
+            (Self::One(place), [next]) => *place = [*next],
+            (_, [next]) => *self = Self::One([*next]),
+            _ => *self = Self::Some(next.to_vec()),
         }
     }
 
-    /// The latest instant by which one of them must be left.
-    pub(super) fn until_ns(&self) -> u64 {
-        let others = self.others.iter().map(|place| place.until_ns);
-        others.fold(self.first.until_ns, u64::max)
-    }
-
-    pub(super) fn is_registered(&self) -> bool {
-        self.iter().any(Place::is_registered)
+    /// The latest instant by which one of these must be left.
+    pub(super) fn until_ns(places: &[Place]) -> u64 {
+        places.iter().map(|place| place.until_ns).max().unwrap_or(FAR)
     }
 
     /// Between which instants the next attempt has come due, if that is what the task waits for in any case.
@@ -164,10 +173,11 @@ impl Places {
             Stage::Waiting { from_ns, until_ns } if !place.cancelled => Some((from_ns, until_ns)),
             _ => None,
         };
-        let all = |(from_ns, until_ns): (u64, u64), place: &Place| {
+        let both = |(from_ns, until_ns): (u64, u64), place: &Place| {
             due(place).map(|other| (from_ns.min(other.0), until_ns.max(other.1)))
         };
-        self.others.iter().try_fold(due(&self.first)?, all)
+        let [first, others @ ..] = self.all() else { return None };
+        others.iter().try_fold(due(first)?, both)
     }
 }
 
