@@ -29,6 +29,8 @@ pub(super) struct Delivery {
     subscribers: Vec<Subscriber>,
     /// A receiver, the listener or a queue lost something.
     lost: bool,
+    /// Some subscriber's panic is not reported yet.
+    panicking: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ impl Delivery {
         self.listener_lost = 0;
         self.receivers.clear();
         self.lost = false;
+        self.panicking = false;
         self.subscribers.clear();
         self.subscribers.extend(header.subscribers.iter().map(|&(name, capacity)| Subscriber {
             name,
@@ -109,8 +112,9 @@ impl Delivery {
         }
     }
 
+    #[inline]
     fn is_about_subscriber(&self, seq: u64) -> bool {
-        self.about.binary_search(&seq).is_ok()
+        is_among(&self.about, seq)
     }
 
     pub(super) fn event(&mut self, event: &EventNote, now: &Now<'_>, report: &mut Report) {
@@ -238,7 +242,7 @@ impl Delivery {
         if !self.disorder {
             return;
         }
-        if seq >= self.next_seq || self.notices.binary_search(&seq).is_ok() {
+        if seq >= self.next_seq || is_among(&self.notices, seq) {
             report.breaks(
                 Rule::S10,
                 format!("event {seq} was put on the bus at {} ns and does not belong there", now.at_ns),
@@ -257,7 +261,7 @@ impl Delivery {
     pub(super) fn received(&mut self, receiver: Text, seq: u64, now: &Now<'_>, report: &mut Report) {
         let name = now.texts.get(receiver);
         let notices_before = self.notices.partition_point(|&notice| notice < seq) as u64;
-        if self.notices.binary_search(&seq).is_ok() {
+        if is_among(&self.notices, seq) {
             report.breaks(
                 Rule::S8,
                 format!("bus receiver `{name}` got event {seq}, a notice that goes to subscribers alone"),
@@ -349,31 +353,36 @@ impl Delivery {
 
     pub(super) fn handler_entered(&mut self, name: Text, seq: u64, now: &Now<'_>, report: &mut Report) {
         let about = self.is_about_subscriber(seq);
-        let is_notice = about && self.notices.binary_search(&seq).is_ok();
+        let is_notice = about && is_among(&self.notices, seq);
         let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == name) else {
             return;
         };
-        let name = now.texts.get(name);
+        let name = || now.texts.get(name);
         if let Some(message) = subscriber.owes_panic.take() {
-            let message = now.texts.get(message);
+            let (name, message) = (name(), now.texts.get(message));
             report.breaks(
                 Rule::S7,
                 format!("the panic `{message}` of `{name}` was not reported before its next event"),
             );
         }
         if let Some(earlier) = subscriber.in_hand {
-            report
-                .breaks(Rule::S5, format!("`{name}` was given event {seq} while it was handling {earlier}"));
+            report.breaks(
+                Rule::S5,
+                format!("`{}` was given event {seq} while it was handling {earlier}", name()),
+            );
         }
         if seq >= self.next_seq {
-            report.breaks(Rule::S5, format!("`{name}` was given event {seq}, which was not published"));
+            report.breaks(Rule::S5, format!("`{}` was given event {seq}, which was not published", name()));
         }
         // A notice overtakes what is still on the bus ([S8]).
         if !is_notice && !self.disorder && subscriber.last_entered.is_some_and(|last| last >= seq) {
             let last = subscriber.last_entered.unwrap_or_default();
             report.breaks(
                 Rule::S5,
-                format!("`{name}` was given event {seq} after {last}: its queue is not first in, first out"),
+                format!(
+                    "`{}` was given event {seq} after {last}: its queue is not first in, first out",
+                    name()
+                ),
             );
         }
         subscriber.in_hand = Some(seq);
@@ -393,7 +402,7 @@ impl Delivery {
         now: &Now<'_>,
         report: &mut Report,
     ) {
-        let about = self.is_about_subscriber(seq);
+        let about = matches!(how, HandlerEnd::Panic(_)) && self.is_about_subscriber(seq);
         let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == name) else {
             return;
         };
@@ -405,6 +414,7 @@ impl Delivery {
                 report.witness(Rule::S7);
                 if !about {
                     subscriber.owes_panic = Some(message);
+                    self.panicking = true;
                 }
             }
             HandlerEnd::Dropped => {
@@ -494,12 +504,24 @@ impl Delivery {
 
     /// The instant is over.
     pub(super) fn settle(&mut self, report: &mut Report, texts: &Texts) {
+        if !std::mem::take(&mut self.panicking) {
+            return;
+        }
         for subscriber in &mut self.subscribers {
             if let Some(message) = subscriber.owes_panic.take() {
                 let (name, message) = (texts.get(subscriber.name), texts.get(message));
                 report.breaks(Rule::S7, format!("the panic `{message}` of `{name}` was not reported"));
             }
         }
+    }
+}
+
+/// Whether a number is one of these, which are sorted. As a rule there are none, or it is later than all of them.
+#[inline]
+fn is_among(sorted: &[u64], seq: u64) -> bool {
+    match sorted.last() {
+        Some(&last) if seq < last => sorted.binary_search(&seq).is_ok(),
+        last => last == Some(&seq),
     }
 }
 

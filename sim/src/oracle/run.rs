@@ -108,6 +108,7 @@ impl Run {
         Some((self.op?, spec))
     }
 
+    #[inline]
     fn after_the_end(&self, what: impl FnOnce() -> String, report: &mut Report) {
         if self.over {
             report.breaks(Rule::D6, format!("{} after the run had returned", what()));

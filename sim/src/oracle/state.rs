@@ -241,12 +241,18 @@ impl State {
     }
 
     /// The task of a name.
+    #[inline]
     pub(super) fn find(&mut self, name: Text) -> usize {
+        match self.index.get(name.index()) {
+            Some(&number) if number > 0 => number as usize - 1,
+            _ => self.meet(name),
+        }
+    }
+
+    #[cold]
+    fn meet(&mut self, name: Text) -> usize {
         if self.index.len() <= name.index() {
             self.index.resize(name.index() + 1, 0);
-        }
-        if let Some(index) = self.index[name.index()].checked_sub(1) {
-            return index as usize;
         }
         self.tasks.push(Task::new(name));
         self.index[name.index()] = self.tasks.len() as u32;
@@ -437,7 +443,7 @@ impl State {
         attempts::body_entered(self, task, attempt, now, report);
     }
 
-    pub(super) fn body_left(&mut self, name: Text, attempt: u32, how: BodyEnd, _report: &mut Report) {
+    pub(super) fn body_left(&mut self, name: Text, attempt: u32, how: BodyEnd) {
         let task = self.find(name);
         let entry = &mut self.tasks[task];
         if entry.attempt == attempt && entry.body == Body::Running {
@@ -459,11 +465,13 @@ impl State {
 
     /// All instants before `until_ns` are over.
     pub(super) fn settle(&mut self, until_ns: u64, run: &Run, report: &mut Report, texts: &Texts) {
-        let mut debts = std::mem::take(&mut self.debts);
-        for debt in debts.drain(..) {
-            self.collect(&debt, report, texts);
+        if !self.debts.is_empty() {
+            let mut debts = std::mem::take(&mut self.debts);
+            for debt in debts.drain(..) {
+                self.collect(&debt, report, texts);
+            }
+            self.debts = debts;
         }
-        self.debts = debts;
         self.settle_dues(until_ns, report, texts);
         registry::settle(self, until_ns, run, report, texts);
         self.controller.settle(&self.tasks, run.is_up(), run.requested_ns().is_some(), report, texts);

@@ -8,8 +8,71 @@ use super::complaint::{Fits, expected, unexplained};
 use crate::trace::{EventNote, HandlerEnd, Header, Text, Texts};
 use simvisor::EventKind;
 
-/// Numbers of reports that are kept: further back than any queue reaches.
+/// Events whose nature is kept: further back than any queue reaches. A power of two.
+const RECENT_MAX: usize = 1 << 20;
+
+/// Starts, ends and notices that are kept.
 const REPORTS_MAX: usize = 1 << 20;
+
+/// What an event is to subscribers: bits.
+const REPORT: u8 = 1;
+const NOTICE: u8 = 2;
+
+/// The nature of the latest events, by their numbers.
+#[derive(Debug, Default)]
+struct Recent {
+    /// A ring, as long as it had to become so far.
+    natures: Vec<u8>,
+    next_seq: u64,
+}
+
+impl Recent {
+    fn clear(&mut self) {
+        self.natures.clear();
+        self.next_seq = 0;
+    }
+
+    /// The next event. Numbers that are left out stand for events that are neither.
+    #[inline]
+    fn push(&mut self, seq: u64, nature: u8) {
+        if seq == self.natures.len() as u64 && self.natures.len() < RECENT_MAX {
+            self.natures.push(nature);
+            self.next_seq = seq + 1;
+        } else {
+            self.put(seq, nature);
+        }
+    }
+
+    /// An event whose number is not the next, or not in the first round.
+    #[cold]
+    fn put(&mut self, seq: u64, nature: u8) {
+        if seq >= self.next_seq {
+            for skipped in self.next_seq.max(seq.saturating_sub(RECENT_MAX as u64 - 1))..=seq {
+                *self.at(skipped) = 0;
+            }
+            self.next_seq = seq.saturating_add(1);
+        }
+        *self.at(seq) |= nature;
+    }
+
+    fn at(&mut self, seq: u64) -> &mut u8 {
+        let place = seq as usize % RECENT_MAX;
+        if self.natures.len() <= place {
+            self.natures.resize(place + 1, 0);
+        }
+        &mut self.natures[place]
+    }
+
+    /// What it is; neither, if it is long past or has not come.
+    #[inline]
+    fn of(&self, seq: u64) -> u8 {
+        if seq < self.next_seq && self.next_seq - seq <= RECENT_MAX as u64 {
+            self.natures.get(seq as usize % RECENT_MAX).copied().unwrap_or(0)
+        } else {
+            0
+        }
+    }
+}
 
 /// A receiver on the bus.
 #[derive(Debug)]
@@ -62,6 +125,7 @@ pub(super) struct Delivery {
     disorder: bool,
     bus: Vec<u64>,
     published: u64,
+    recent: Recent,
     /// Events for subscribers that are no reports.
     plain: u64,
     /// Numbers of reports about subscribers, and of the listener's notices among them, the latest ones.
@@ -88,6 +152,7 @@ impl Delivery {
         self.disorder = header.config.disorder;
         self.bus.clear();
         self.published = 0;
+        self.recent.clear();
         self.plain = 0;
         self.reports.clear();
         self.notices.clear();
@@ -118,12 +183,12 @@ impl Delivery {
 
     #[inline]
     fn is_report(&self, seq: u64) -> bool {
-        is_in(&self.reports, seq)
+        self.recent.of(seq) & REPORT != 0
     }
 
     #[inline]
     fn is_notice(&self, seq: u64) -> bool {
-        is_in(&self.notices, seq)
+        self.recent.of(seq) & NOTICE != 0
     }
 
     /// Events on the bus so far.
@@ -140,6 +205,7 @@ impl Delivery {
             EventKind::SubscriberOverflow => self.overflow(event, texts),
             EventKind::SubscriberPanicked => self.panicked(event, texts),
             _ => {
+                self.recent.push(event.seq, 0);
                 self.plain += u64::from(!self.disorder);
                 Ok(())
             }
@@ -172,19 +238,22 @@ impl Delivery {
         )
     }
 
-    fn report(&mut self, seq: u64) {
+    fn report(&mut self, seq: u64, nature: u8) {
         if self.reports.len() == REPORTS_MAX {
             self.reports.pop_front();
             self.reports_gone += 1;
         }
         self.reports.push_back(seq);
+        self.recent.push(seq, nature);
     }
 
     fn overflow(&mut self, event: &EventNote, texts: &Texts) -> Fits {
-        self.report(event.seq);
+        let of_listener = event.task.is_some_and(|task| texts.get(task) == "subscriber_listener");
+        let is_notice = of_listener && event.reason.is_some();
+        self.report(event.seq, if is_notice { REPORT | NOTICE } else { REPORT });
         let (Some(task), Some(reason)) = (event.task, event.reason) else { return Ok(()) };
         let (name, reason) = (texts.get(task), texts.get(reason));
-        if name == "subscriber_listener" {
+        if is_notice {
             return self.notice(event.seq, reason);
         }
         // What can be in its queue, the event that was dropped included.
@@ -242,7 +311,7 @@ impl Delivery {
     }
 
     fn panicked(&mut self, event: &EventNote, texts: &Texts) -> Fits {
-        self.report(event.seq);
+        self.report(event.seq, REPORT);
         let Some(task) = event.task else { return Ok(()) };
         let owed = self
             .subscribers
@@ -375,7 +444,8 @@ impl Delivery {
     }
 
     pub(super) fn handler_entered(&mut self, name: Text, seq: u64, texts: &Texts) -> Fits {
-        let (report, notice, published) = (self.is_report(seq), self.is_notice(seq), self.published);
+        let (nature, published) = (self.recent.of(seq), self.published);
+        let (report, notice) = (nature & REPORT != 0, nature & NOTICE != 0);
         let disorder = self.disorder;
         let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == name) else {
             return Ok(());
@@ -523,15 +593,6 @@ impl Delivery {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether a number is among these, which rise. Most are asked for soon, or where there are none.
-#[inline]
-fn is_in(numbers: &VecDeque<u64>, seq: u64) -> bool {
-    match numbers.back() {
-        Some(&last) if seq < last => numbers.binary_search(&seq).is_ok(),
-        last => last == Some(&seq),
     }
 }
 
