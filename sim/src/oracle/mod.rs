@@ -24,7 +24,7 @@ use excuse::Excuses;
 pub use monitor::{Monitor, Unexplained};
 use state::{Now, State};
 
-use crate::trace::{EndNote, EventNote, Header, Record, Sink, Texts, What};
+use crate::trace::{EndNote, EventNote, Header, Held, Record, Sink, Texts, What};
 
 /// A rule's name and meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,6 +210,26 @@ impl Rules {
         &self.report.witnesses
     }
 
+    /// Forgets tasks that are gone and that nothing refers to, and holds the texts that are still spoken of. A name that
+    /// comes back later is one that was never there.
+    ///
+    /// A long trace is judged in bounded memory if this is called now and then, see [`Texts::forget_all_but`].
+    pub fn forget_gone(&mut self, held: &mut Held) {
+        let Self { state, delivery, trackers, run, .. } = self;
+        state.forget_gone(run.stuck());
+        state.hold(held);
+        run.hold(held);
+        delivery.hold(held);
+        trackers.forget_gone(delivery.published());
+        trackers.hold(held);
+    }
+
+    /// How many tasks it remembers.
+    #[must_use]
+    pub fn remembers(&self) -> usize {
+        self.state.remembers()
+    }
+
     /// All instants before `until_ns` are over: whatever was owed within them must have come.
     fn settle(&mut self, until_ns: u64, texts: &Texts) {
         let Self { state, delivery, run, report, .. } = self;
@@ -223,7 +243,7 @@ impl Sink for Rules {
     fn begin(&mut self, header: &Header, _texts: &Texts) {
         self.state.reset(header);
         self.delivery.reset(header);
-        self.trackers.reset();
+        self.trackers.reset(header);
         self.run.reset(header);
         self.report.reset();
         self.over = false;

@@ -88,6 +88,11 @@ impl Calls {
         self.open.is_empty()
     }
 
+    /// Tasks that open calls are about.
+    pub(super) fn subjects(&self) -> impl Iterator<Item = usize> {
+        self.open.iter().filter_map(|open| open.kind.task())
+    }
+
     pub(super) fn any(&self, fits: impl Fn(&Kind) -> bool) -> bool {
         self.open.iter().any(|open| fits(&open.kind))
     }

@@ -5,14 +5,14 @@
 use std::collections::VecDeque;
 
 use super::complaint::{Fits, expected, unexplained};
-use crate::trace::{EventNote, HandlerEnd, Header, Text, Texts};
+use crate::trace::{EventNote, HandlerEnd, Header, Held, Text, Texts};
 use simvisor::EventKind;
 
 /// Events whose nature is kept: further back than any queue reaches. A power of two.
 const RECENT_MAX: usize = 1 << 20;
 
-/// Starts, ends and notices that are kept.
-const REPORTS_MAX: usize = 1 << 20;
+/// Starts, ends, reports and notices that are kept beyond what bus and queues hold.
+const SPARE: u64 = 4096;
 
 /// What an event is to subscribers: bits.
 const REPORT: u8 = 1;
@@ -121,6 +121,8 @@ struct Subscriber {
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
     capacity: u64,
+    /// How many starts, ends, reports and notices are kept: who hears of them is not further behind.
+    kept_max: usize,
     /// Stamp and delivery are two steps; then this is what is on the bus.
     disorder: bool,
     bus: Vec<u64>,
@@ -149,6 +151,9 @@ pub(super) struct Delivery {
 impl Delivery {
     pub(super) fn reset(&mut self, header: &Header) {
         self.capacity = header.config.bus_capacity.max(1);
+        let queues = header.subscribers.iter().map(|(_, capacity)| *capacity).max().unwrap_or(0);
+        let behind = queues.saturating_add(header.config.bus_capacity).saturating_add(SPARE);
+        self.kept_max = behind.min(RECENT_MAX as u64) as usize;
         self.disorder = header.config.disorder;
         self.bus.clear();
         self.published = 0;
@@ -171,6 +176,27 @@ impl Delivery {
             latest: None,
             panic: None,
         }));
+    }
+
+    /// Ends that were told of long ago are as if nobody had heard of their tasks.
+    pub(super) fn forget_gone(&mut self) {
+        let from_seq = self.published.saturating_sub(self.kept_max as u64);
+        for ear in &mut self.ears {
+            ear.heard_of.retain(|&(_, seq, start)| start || seq >= from_seq);
+        }
+    }
+
+    /// Texts that it speaks of.
+    pub(super) fn hold(&self, held: &mut Held) {
+        for ear in &self.ears {
+            held.hold(ear.name);
+            held.hold_all(ear.heard_of.iter().map(|(task, ..)| *task));
+        }
+        held.hold_all(self.deeds.iter().map(|deed| deed.task));
+        for subscriber in &self.subscribers {
+            held.hold(subscriber.name);
+            held.hold_all(subscriber.panic);
+        }
     }
 
     pub(super) fn has_subscribers(&self) -> bool {
@@ -215,7 +241,7 @@ impl Delivery {
     fn deed(&mut self, event: &EventNote) {
         let Some(start) = is_start(event.kind) else { return };
         let Some(task) = event.task else { return };
-        if self.deeds.len() == REPORTS_MAX {
+        if self.deeds.len() == self.kept_max {
             self.deeds.pop_front();
         }
         self.deeds.push_back(Deed { seq: event.seq, task, start });
@@ -239,7 +265,7 @@ impl Delivery {
     }
 
     fn report(&mut self, seq: u64, nature: u8) {
-        if self.reports.len() == REPORTS_MAX {
+        if self.reports.len() == self.kept_max {
             self.reports.pop_front();
             self.reports_gone += 1;
         }
@@ -291,7 +317,7 @@ impl Delivery {
     }
 
     fn notice(&mut self, seq: u64, reason: &str) -> Fits {
-        if self.notices.len() == REPORTS_MAX {
+        if self.notices.len() == self.kept_max {
             self.notices.pop_front();
             self.notices_gone += 1;
         }

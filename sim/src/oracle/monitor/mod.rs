@@ -37,8 +37,8 @@ use self::slots::{Slots, Submitted, Tenant};
 use self::task::{Action, Body, FAR, Place, Places, Stage, World};
 use super::excuse::{Excuse, Excuses};
 use crate::trace::{
-    Answer, BodyEnd, Call, EndNote, EventNote, HandlerEnd, Header, Record, Sink, SpecNote, Text, Texts, What,
-    kind_name,
+    Answer, BodyEnd, Call, EndNote, EventNote, HandlerEnd, Header, Held, Record, Sink, SpecNote, Text, Texts,
+    What, kind_name,
 };
 
 /// Most places that one task may be in at once. Reaching it is a failure and not silence.
@@ -134,6 +134,8 @@ pub struct Monitor {
     calls: Calls,
     delivery: Delivery,
     tasks: Vec<Task>,
+    /// Entries of tasks that were forgotten, to be used again.
+    free: Vec<u32>,
     /// Index of a task by the number of its name, plus 1.
     index: Vec<u32>,
     registered: u64,
@@ -206,9 +208,53 @@ impl Monitor {
         if self.index.len() <= name.index() {
             self.index.resize(name.index() + 1, 0);
         }
-        self.tasks.push(Task::new(name));
-        self.index[name.index()] = self.tasks.len() as u32;
-        self.tasks.len() - 1
+        let index = match self.free.pop() {
+            Some(index) => {
+                // Deadlines of who was here before are stale.
+                let version = self.tasks[index as usize].version + 1;
+                self.tasks[index as usize] = Task { version, ..Task::new(name) };
+                index as usize
+            }
+            None => {
+                self.tasks.push(Task::new(name));
+                self.tasks.len() - 1
+            }
+        };
+        self.index[name.index()] = index as u32 + 1;
+        index
+    }
+
+    /// Forgets tasks that are gone and that nothing refers to, and holds the texts that are still spoken of. A name that
+    /// comes back later is one that was never there.
+    ///
+    /// A long trace is judged in bounded memory if this is called now and then, see [`Texts::forget_all_but`].
+    pub fn forget_gone(&mut self, held: &mut Held) {
+        let mut stays: Vec<_> = self.tasks.iter().map(|task| task.registered || task.alive).collect();
+        self.free.iter().for_each(|&free| stays[free as usize] = true);
+        self.calls.subjects().for_each(|task| stays[task] = true);
+        self.slots.occupied(|task| stays[task] = true);
+        self.permits.forget(|task| !stays[task]);
+        let tasks = &self.tasks;
+        self.deadlines.retain(|Reverse((_, task, version))| tasks[*task as usize].version == *version);
+        for (place, _) in stays.iter().enumerate().filter(|(_, stays)| !**stays) {
+            self.index[self.tasks[place].name.index()] = 0;
+            self.slots.vacate(place);
+            self.free.push(place as u32);
+        }
+        for number in self.index.iter().filter_map(|number| number.checked_sub(1)) {
+            let task = &self.tasks[number as usize];
+            held.hold(task.name);
+            task.places.all().iter().for_each(|place| place.hold(held));
+        }
+        self.run.hold(held);
+        self.delivery.forget_gone();
+        self.delivery.hold(held);
+    }
+
+    /// How many tasks it remembers.
+    #[must_use]
+    pub fn remembers(&self) -> usize {
+        self.tasks.len() - self.free.len()
     }
 
     fn beside(&self) -> Beside {
@@ -476,7 +522,9 @@ impl Monitor {
                 let fits = self.run.shutdown_requested(asked, beside);
                 self.hold(fits, seq, texts);
                 for task in 0..self.tasks.len() {
-                    self.step(task, Action::Shutdown, String::new, texts);
+                    if self.tasks[task].registered {
+                        self.step(task, Action::Shutdown, String::new, texts);
+                    }
                 }
             }
             EventKind::AllStoppedWithinGrace | EventKind::GraceExceeded => self.stops(event, texts),
@@ -663,7 +711,9 @@ impl Monitor {
             if self.run.called(op, specs, serve, taken, beside) {
                 self.world.up = true;
                 for task in 0..self.tasks.len() {
-                    self.step(task, Action::Up, String::new, texts);
+                    if self.tasks[task].registered {
+                        self.step(task, Action::Up, String::new, texts);
+                    }
                 }
             }
             return;
@@ -876,6 +926,7 @@ impl Sink for Monitor {
         self.calls.clear();
         self.delivery.reset(header);
         self.tasks.clear();
+        self.free.clear();
         self.index.clear();
         self.registered = 0;
         self.changes = (0, 0);

@@ -3,7 +3,7 @@
 use simvisor::{BackoffSource, EventKind};
 
 use super::super::restarts::delay_bounds;
-use crate::trace::{BodyEnd, EventNote, Restart, SpecNote, Text, Texts};
+use crate::trace::{BodyEnd, EventNote, Held, Restart, SpecNote, Text, Texts};
 
 pub(super) const FAR: u64 = u64::MAX;
 
@@ -223,6 +223,14 @@ enum Outcome {
 impl Place {
     pub(super) fn is_registered(&self) -> bool {
         self.stage != Stage::Absent
+    }
+
+    /// Texts that it speaks of.
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.hold_all(self.reason);
+        if let Body::Left(BodyEnd::Fail(text) | BodyEnd::Fatal(text) | BodyEnd::Panic(text)) = self.body {
+            held.hold(text);
+        }
     }
 
     #[inline]
