@@ -11,7 +11,7 @@ pub use hash::TraceHash;
 pub use json::{
     JsonLines, LINE_BYTES_MAX, TEXT_BYTES_MAX, TEXTS_MAX, TraceError, TraceReader, header_line, record_line,
 };
-pub use text::{Text, Texts};
+pub use text::{Held, Text, Texts};
 
 use serde::{Deserialize, Serialize};
 use simvisor::{BackoffSource, EventKind};

@@ -358,6 +358,11 @@ fn what_is_wrong(error: &serde_json::Error) -> String {
 }
 
 impl Glossary {
+    /// Texts were forgotten.
+    pub(crate) fn recount(&mut self) {
+        self.bytes = self.texts.bytes();
+    }
+
     pub(crate) fn intern(&mut self, text: &str) -> Result<Text, Fault> {
         if let Some(known) = self.texts.find(text) {
             return Ok(known);
