@@ -6,7 +6,8 @@ use super::super::deviations::{Deviation, To, Who};
 use super::cost::{is_by_key, kind, name_of_task};
 use super::dials;
 use crate::scenario::{
-    Action, Admission, Backoff, Ending, Jitter, Mode, Operation, Restart, Scenario, Span, Step, TaskDecl,
+    Action, Admission, Backoff, Behaviour, Config, Controller, Ending, Jitter, Mode, Operation, Restart,
+    Scenario, Span, Step, TaskDecl,
 };
 use crate::world::LaneKind;
 
@@ -141,6 +142,16 @@ fn drop_range(scenario: &Scenario, items: Items, gone: std::ops::Range<usize>) -
             large(other)
         }
     }
+}
+
+/// Takes a task away that kept the run from its end.
+pub(super) fn drop_keepers(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
+    let tasks = if scenario.mode == Mode::Run { 0..scenario.tasks.len() } else { 0..0 };
+    tasks.map(|task| {
+        let mut edit = drop_range(scenario, Items::Tasks, task..task + 1);
+        edit.scenario.mode = Mode::Serve;
+        edit
+    })
 }
 
 /// Takes away two items that are not neighbours or not of one kind: what comes in pairs goes in pairs.
@@ -302,11 +313,14 @@ pub(super) fn plainer_operations(scenario: &Scenario) -> Vec<Edit> {
 /// Tasks end by themselves and no operation has to see to it, or calm ends them and no script has to.
 pub(super) fn other_ends(scenario: &Scenario) -> Vec<Edit> {
     let mut ends = Vec::new();
-    let mut well = scenario.clone();
-    for task in &mut well.tasks {
-        task.script.push(Step::default());
+    // A task that always restarts ends where it says that it was cancelled.
+    for then in [Ending::Ok, Ending::Canceled] {
+        let mut ended = scenario.clone();
+        for task in &mut ended.tasks {
+            task.script.push(Step { then, ..Step::default() });
+        }
+        ends.push(ended);
     }
-    ends.push(well);
     for calm_ms in 1..=3 {
         let mut calm = scenario.clone();
         calm.calm_at = Some(Span::from_millis(calm_ms));
@@ -497,6 +511,13 @@ pub(super) fn rewrite(scenario: &Scenario) -> Vec<Edit> {
         let Backoff { max, jitter, .. } = task.backoff;
         let wait = |first: Span| Backoff { first, ..Backoff::default() };
         rewritten(&|other, task| other.tasks[task].backoff = wait(max));
+        // The default is longer, and so everything is later.
+        let later = Backoff::default().first.ns().saturating_sub(task.backoff.first.ns());
+        rewritten(&|other, task| {
+            other.tasks[task].backoff.first = Backoff::default().first;
+            let after = other.operations.iter_mut().filter(|operation| !operation.at.is_zero());
+            after.for_each(|operation| operation.at = Span(operation.at.ns() + later));
+        });
         if jitter != Jitter::None {
             rewritten(&|other, task| other.tasks[task].backoff = wait(Span::from_millis(1)));
         }
@@ -516,7 +537,9 @@ pub(super) fn rewrite(scenario: &Scenario) -> Vec<Edit> {
                 other.config.timeout = Span::ZERO;
                 let task = &mut other.tasks[task];
                 task.timeout = None;
-                task.script = vec![Step { run: timeout, then: Ending::Fail, ..Step::default() }];
+                for step in task.script.iter_mut().filter(|step| step.run >= timeout) {
+                    *step = Step { run: timeout, then: Ending::Fail, ..Step::default() };
+                }
             });
             // The limit of all can be the limit of one.
             rewritten(&|other, task| {
@@ -646,6 +669,144 @@ pub(super) fn afresh(scenario: &Scenario, scope: Scope) -> Vec<Edit> {
     edits
 }
 
+/// The simplest worlds: a task and at most one operation, at the start, or at the end of a body, of a backoff or of an
+/// interval, which is where interleavings go wrong; or the operations of this scenario, all at the start or at the end
+/// of a body. Each alone, and in the company and under the limits of this scenario.
+pub(super) fn simplest(scenario: &Scenario) -> Vec<Edit> {
+    let (name, later) = (name_of_task(0), Span::from_millis(1));
+    let step = |run, then| vec![Step { run, then, ..Step::default() }];
+    let task = TaskDecl {
+        name: name.clone(),
+        key: None,
+        start: true,
+        restart: Restart::default(),
+        backoff: Backoff::default(),
+        timeout: None,
+        script: step(Span::ZERO, Ending::Ok),
+    };
+    let backoff = Backoff { first: later, ..Backoff::default() };
+    let situations = [
+        (Span::ZERO, task.clone()),
+        (later, TaskDecl { script: step(later, Ending::Ok), ..task.clone() }),
+        (later, TaskDecl { restart: Restart::Always { every: Some(later) }, ..task.clone() }),
+        (later, TaskDecl { backoff, script: step(Span::ZERO, Ending::Fail), ..task }),
+    ];
+    let mut asked = vec![Vec::new(), vec![Action::Shutdown], vec![Action::Remove(name.clone())]];
+    let dearer = [
+        Action::Add(name.clone()),
+        Action::Cancel { task: name.clone(), wait: None },
+        Action::Submit { task: name.clone(), how: Admission::Queue, at_once: false },
+    ];
+    let is_asked = |wanted: &Action| {
+        let mut all = scenario.operations.iter().map(|operation| kind(&operation.action).0);
+        all.any(|rank| rank == kind(wanted).0)
+    };
+    asked.extend(dearer.into_iter().filter(is_asked).map(|action| vec![action]));
+    asked.extend(orders(&scenario.operations, &name));
+    let mut edits = Vec::new();
+    for around in surroundings(scenario) {
+        for (at, task) in &situations {
+            let is_plain = task.script[0].then == Ending::Ok && task.restart == Restart::OnFailure;
+            for actions in asked.iter().filter(|asked| asked.len() < 2 || is_plain) {
+                let operation = |action: &Action| Operation { at: *at, action: action.clone() };
+                let operations: Vec<_> = actions.iter().map(operation).collect();
+                let world = |start, mode| {
+                    let mut world = around.clone();
+                    if !actions.iter().any(|action| matches!(action, Action::Submit { .. })) {
+                        world.config.controller = None;
+                    }
+                    let tasks = vec![TaskDecl { start, ..task.clone() }];
+                    large(Scenario { mode, tasks, operations: operations.clone(), ..world })
+                };
+                edits.push(world(true, Mode::Run));
+                if actions.iter().any(is_by_key) {
+                    edits.extend([world(false, Mode::Run), world(false, Mode::Serve)]);
+                }
+            }
+        }
+    }
+    edits
+}
+
+/// Two operations of the scenario in both orders, or three of a few, all about one task.
+fn orders(operations: &[Operation], task: &str) -> Vec<Vec<Action>> {
+    let about = |operation: &Operation| {
+        let mut action = operation.action.clone();
+        if let Some(called) = operand(&mut action) {
+            task.clone_into(called);
+        }
+        action
+    };
+    let all: Vec<_> = operations.iter().map(about).collect();
+    let mut orders = Vec::new();
+    let mut distinct: Vec<&Action> = Vec::new();
+    distinct.extend(all.iter().filter(|action| {
+        let rank = |action: &Action| kind(action).0;
+        !all.iter()
+            .take_while(|other| !std::ptr::eq(*other, *action))
+            .any(|other| rank(other) == rank(action))
+    }));
+    if all.len() > 1 {
+        for (one, other) in
+            (0..distinct.len()).flat_map(|one| (0..distinct.len()).map(move |other| (one, other)))
+        {
+            if one != other {
+                orders.push(vec![distinct[one].clone(), distinct[other].clone()]);
+            }
+        }
+    }
+    match all.len() {
+        2 => orders.push(all),
+        3 => {
+            let every = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+            orders.extend(every.map(|order| order.map(|place| all[place].clone()).to_vec()));
+        }
+        4 => orders.extend((0..4).map(|gone| {
+            let mut three = all.clone();
+            three.remove(gone);
+            three
+        })),
+        _ => {}
+    }
+    let mut known: Vec<Vec<Action>> = Vec::new();
+    for order in orders {
+        if !known.contains(&order) {
+            known.push(order);
+        }
+    }
+    known
+}
+
+/// No tasks and no operations: alone, and in the company and under the limits of a scenario, without grace and with it.
+fn surroundings(scenario: &Scenario) -> Vec<Scenario> {
+    let mut alone = dials::zeroed(&Scenario {
+        name: String::new(),
+        story: String::new(),
+        tasks: Vec::new(),
+        subscribers: Vec::new(),
+        receivers: Vec::new(),
+        operations: Vec::new(),
+        ..scenario.clone()
+    });
+    // Submissions need a controller.
+    let controller = scenario.config.controller.map(|_| Controller::default());
+    (alone.mode, alone.config) = (Mode::Run, Config { controller, ..Config::default() });
+    let mut all = vec![alone.clone()];
+    let (mut subscribers, receivers) = (scenario.subscribers.clone(), scenario.receivers.clone());
+    for subscriber in &mut subscribers {
+        if let Behaviour::Stuck { after } = &mut subscriber.behaviour {
+            *after = 0;
+        }
+    }
+    let has_limits = scenario.config != alone.config;
+    if has_limits || subscribers.len() + receivers.len() > 0 {
+        let together = Scenario { config: scenario.config, subscribers, receivers, ..alone };
+        let config = Config { grace: Span::ZERO, ..scenario.config };
+        all.extend([Scenario { config, ..together.clone() }, together]);
+    }
+    all
+}
+
 /// What [`afresh`] counts off.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scope {
@@ -661,6 +822,20 @@ pub(super) fn trade(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
     set.into_iter().flat_map(move |gone| {
         let others: Vec<_> = turns.iter().copied().filter(|(place, _)| *place != gone).collect();
         others.into_iter().map(move |turn| plain(dials::turned(scenario, &[(gone, 0), turn])))
+    })
+}
+
+/// Two settings take one of their simplest values each; and operations come a millisecond later.
+pub(super) fn retune(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
+    let ranks = dials::ranks(scenario);
+    let turns: Vec<_> = dials::turns(scenario).into_iter().filter(|(place, _)| ranks[*place] > 0).collect();
+    let pairs = (0..turns.len()).flat_map(move |one| (0..one).map(move |other| (one, other)));
+    let pairs: Vec<_> = pairs.map(|(one, other)| [turns[other], turns[one]]).collect();
+    pairs.into_iter().filter(|[one, other]| one.0 != other.0).flat_map(|pair| {
+        let turned = dials::turned(scenario, &pair);
+        let mut later = turned.clone();
+        later.operations.iter_mut().for_each(|operation| operation.at = Span(operation.at.ns() + MS));
+        [plain(turned), plain(later)]
     })
 }
 
