@@ -12,7 +12,7 @@ use crate::scenario::{
 use crate::world::LaneKind;
 
 /// A simpler scenario, and how the futures of the old one are called in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Edit {
     pub(super) scenario: Scenario,
     pub(super) renaming: Renaming,
@@ -274,7 +274,11 @@ pub(super) fn plainer_operations(scenario: &Scenario) -> Vec<Edit> {
             let mut started = without_operations(scenario, |other, _| other != index);
             started.scenario.mode = Mode::Run;
             started.scenario.tasks[task].start = true;
-            edits.push(started);
+            // Those that are there from the start begin in their order, and it came after them.
+            let mut last = started.clone();
+            let added = last.scenario.tasks.remove(task);
+            last.scenario.tasks.push(added);
+            edits.extend([started, last]);
         }
         let mut asks = |action: Action| {
             if kind(&action).0 < rank {
