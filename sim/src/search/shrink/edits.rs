@@ -6,8 +6,7 @@ use super::super::deviations::{Deviation, To, Who};
 use super::cost::{is_by_key, kind, name_of_task};
 use super::dials;
 use crate::scenario::{
-    Action, Admission, Backoff, Behaviour, Config, Controller, Ending, Jitter, Mode, Operation, Restart,
-    Scenario, Span, Step, TaskDecl,
+    Action, Admission, Backoff, Ending, Jitter, Mode, Operation, Restart, Scenario, Span, Step, TaskDecl,
 };
 use crate::world::LaneKind;
 
@@ -195,7 +194,8 @@ pub(super) fn merge_tasks(scenario: &Scenario) -> impl Iterator<Item = Edit> + '
     })
 }
 
-fn operand(action: &mut Action) -> Option<&mut String> {
+/// The task that an action is about.
+pub(super) fn operand(action: &mut Action) -> Option<&mut String> {
     match action {
         Action::Add(task)
         | Action::Remove(task)
@@ -671,144 +671,6 @@ pub(super) fn afresh(scenario: &Scenario, scope: Scope) -> Vec<Edit> {
         edits.extend(others.map(|&other| plain(dials::turned(&zero, &[one, other]))));
     }
     edits
-}
-
-/// The simplest worlds: a task and at most one operation, at the start, or at the end of a body, of a backoff or of an
-/// interval, which is where interleavings go wrong; or the operations of this scenario, all at the start or at the end
-/// of a body. Each alone, and in the company and under the limits of this scenario.
-pub(super) fn simplest(scenario: &Scenario) -> Vec<Edit> {
-    let (name, later) = (name_of_task(0), Span::from_millis(1));
-    let step = |run, then| vec![Step { run, then, ..Step::default() }];
-    let task = TaskDecl {
-        name: name.clone(),
-        key: None,
-        start: true,
-        restart: Restart::default(),
-        backoff: Backoff::default(),
-        timeout: None,
-        script: step(Span::ZERO, Ending::Ok),
-    };
-    let backoff = Backoff { first: later, ..Backoff::default() };
-    let situations = [
-        (Span::ZERO, task.clone()),
-        (later, TaskDecl { script: step(later, Ending::Ok), ..task.clone() }),
-        (later, TaskDecl { restart: Restart::Always { every: Some(later) }, ..task.clone() }),
-        (later, TaskDecl { backoff, script: step(Span::ZERO, Ending::Fail), ..task }),
-    ];
-    let mut asked = vec![Vec::new(), vec![Action::Shutdown], vec![Action::Remove(name.clone())]];
-    let dearer = [
-        Action::Add(name.clone()),
-        Action::Cancel { task: name.clone(), wait: None },
-        Action::Submit { task: name.clone(), how: Admission::Queue, at_once: false },
-    ];
-    let is_asked = |wanted: &Action| {
-        let mut all = scenario.operations.iter().map(|operation| kind(&operation.action).0);
-        all.any(|rank| rank == kind(wanted).0)
-    };
-    asked.extend(dearer.into_iter().filter(is_asked).map(|action| vec![action]));
-    asked.extend(orders(&scenario.operations, &name));
-    let mut edits = Vec::new();
-    for around in surroundings(scenario) {
-        for (at, task) in &situations {
-            let is_plain = task.script[0].then == Ending::Ok && task.restart == Restart::OnFailure;
-            for actions in asked.iter().filter(|asked| asked.len() < 2 || is_plain) {
-                let operation = |action: &Action| Operation { at: *at, action: action.clone() };
-                let operations: Vec<_> = actions.iter().map(operation).collect();
-                let world = |start, mode| {
-                    let mut world = around.clone();
-                    if !actions.iter().any(|action| matches!(action, Action::Submit { .. })) {
-                        world.config.controller = None;
-                    }
-                    let tasks = vec![TaskDecl { start, ..task.clone() }];
-                    large(Scenario { mode, tasks, operations: operations.clone(), ..world })
-                };
-                edits.push(world(true, Mode::Run));
-                if actions.iter().any(is_by_key) {
-                    edits.extend([world(false, Mode::Run), world(false, Mode::Serve)]);
-                }
-            }
-        }
-    }
-    edits
-}
-
-/// Two operations of the scenario in both orders, or three of a few, all about one task.
-fn orders(operations: &[Operation], task: &str) -> Vec<Vec<Action>> {
-    let about = |operation: &Operation| {
-        let mut action = operation.action.clone();
-        if let Some(called) = operand(&mut action) {
-            task.clone_into(called);
-        }
-        action
-    };
-    let all: Vec<_> = operations.iter().map(about).collect();
-    let mut orders = Vec::new();
-    let mut distinct: Vec<&Action> = Vec::new();
-    distinct.extend(all.iter().filter(|action| {
-        let rank = |action: &Action| kind(action).0;
-        !all.iter()
-            .take_while(|other| !std::ptr::eq(*other, *action))
-            .any(|other| rank(other) == rank(action))
-    }));
-    if all.len() > 1 {
-        for (one, other) in
-            (0..distinct.len()).flat_map(|one| (0..distinct.len()).map(move |other| (one, other)))
-        {
-            if one != other {
-                orders.push(vec![distinct[one].clone(), distinct[other].clone()]);
-            }
-        }
-    }
-    match all.len() {
-        2 => orders.push(all),
-        3 => {
-            let every = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
-            orders.extend(every.map(|order| order.map(|place| all[place].clone()).to_vec()));
-        }
-        4 => orders.extend((0..4).map(|gone| {
-            let mut three = all.clone();
-            three.remove(gone);
-            three
-        })),
-        _ => {}
-    }
-    let mut known: Vec<Vec<Action>> = Vec::new();
-    for order in orders {
-        if !known.contains(&order) {
-            known.push(order);
-        }
-    }
-    known
-}
-
-/// No tasks and no operations: alone, and in the company and under the limits of a scenario, without grace and with it.
-fn surroundings(scenario: &Scenario) -> Vec<Scenario> {
-    let mut alone = dials::zeroed(&Scenario {
-        name: String::new(),
-        story: String::new(),
-        tasks: Vec::new(),
-        subscribers: Vec::new(),
-        receivers: Vec::new(),
-        operations: Vec::new(),
-        ..scenario.clone()
-    });
-    // Submissions need a controller.
-    let controller = scenario.config.controller.map(|_| Controller::default());
-    (alone.mode, alone.config) = (Mode::Run, Config { controller, ..Config::default() });
-    let mut all = vec![alone.clone()];
-    let (mut subscribers, receivers) = (scenario.subscribers.clone(), scenario.receivers.clone());
-    for subscriber in &mut subscribers {
-        if let Behaviour::Stuck { after } = &mut subscriber.behaviour {
-            *after = 0;
-        }
-    }
-    let has_limits = scenario.config != alone.config;
-    if has_limits || subscribers.len() + receivers.len() > 0 {
-        let together = Scenario { config: scenario.config, subscribers, receivers, ..alone };
-        let config = Config { grace: Span::ZERO, ..scenario.config };
-        all.extend([Scenario { config, ..together.clone() }, together]);
-    }
-    all
 }
 
 /// What [`afresh`] counts off.

@@ -16,7 +16,7 @@ use crate::search::deviations::{Deviation, Place, Point, To};
 use crate::world::LaneKind;
 
 /// Runs of one look among all schedules at most.
-const LOOK: usize = 48;
+pub(super) const LOOK: usize = 48;
 /// Runs of one look among schedules alike at most.
 const ALIKE: usize = 24;
 /// More deviations than these are not looked for again.

@@ -8,11 +8,11 @@
 //!
 //! Chunks are halved as in delta debugging (Zeller, Hildebrandt, TSE 2002); shrinking towards one total order, so
 //! that different seeds of one bug meet in one case, follows Hypothesis (MacIver, Donaldson, ECOOP 2020). What is
-//! ours: choices that are told by their future and not by their place, and a *second look*: where an edit of the
-//! scenario loses the violation, all schedules that differ from the plain one by one choice are tried, for in a
-//! smaller world the same bug shows at another instant. In the end the scenario is held against all others of its shape
-//! with at most two settings ([`edits::afresh`]), and the schedule against all others with as few deviations; the first
-//! that shows the violation is taken. So a bug that small has one case, whatever seed found it.
+//! ours: choices that are told by their future and not by their place; a *second look* ([`looks`]), for in a smaller world
+//! the same bug shows at another instant; and that the *simplest worlds* ([`simplest`]) are searched themselves, as in
+//! bounded exhaustive testing (Jackson, Damon, TSE 1996). At last the scenario is held against others of its shape with
+//! at most two settings, and the schedule against all others with as few deviations ([`normal`]); the first that shows
+//! the violation is taken. So a bug that small has one case, whatever seed found it.
 
 mod cost;
 mod descent;
@@ -21,6 +21,7 @@ mod edits;
 mod looks;
 mod normal;
 mod plain;
+mod simplest;
 
 pub use self::plain::{Smaller, shrink_scenario};
 

@@ -1,13 +1,15 @@
 //! The last steps, after which one bug has one case, whatever seed found it.
 //!
 //! One edit at a time comes to an end where several things have to change together. Here larger steps are made, in a
-//! fixed order: edits with a second look at the schedule; the simplest worlds there are, in the few situations in
-//! which interleavings go wrong; all settings anew; one thing for another; and the first of all schedules.
+//! fixed order: the simplest worlds there are ([`super::simplest`]); edits with a second look at the schedule
+//! ([`super::looks`]); all settings anew; one thing for another; and the first of all schedules. They are many, so they
+//! end after about 2,000 runs of the whole, and what is simplest by then stays.
 
 use super::cost::Cost;
 use super::descent::Descent as _;
 use super::edits::{self, Edit, Scope};
-use super::looks::{DEVIATIONS_MAX, Manner, in_first_attempts};
+use super::looks::{DEVIATIONS_MAX, LOOK, Manner, in_first_attempts};
+use super::simplest::simplest;
 use super::{ShrinkProgress, Shrinker};
 use crate::scenario::Scenario;
 
@@ -91,23 +93,23 @@ impl<W: FnMut(ShrinkProgress)> Shrinker<'_, W> {
     }
 
     fn look_in_the_simplest(&mut self, Extent { worlds, most, runs_max }: Extent) -> bool {
-        let mut simplest: Vec<_> = edits::simplest(&self.scenario)
+        let mut simplest: Vec<_> = simplest(&self.scenario)
             .into_iter()
-            .filter(|edit| worlds == Worlds::All || is_alone(&edit.scenario))
-            .map(|edit| (Cost::new(&edit.scenario, &[]), edit))
-            .filter(|(cost, edit)| *cost < self.cost && edit.scenario.check().is_ok())
+            .filter(|world| worlds == Worlds::All || is_alone(world))
+            .map(|world| (Cost::new(&world, &[]), world))
+            .filter(|(cost, world)| *cost < self.cost && world.check().is_ok())
             .collect();
         simplest.sort_by(|(one, _), (other, _)| one.cmp(other));
         // What is looked for depends on where the best so far deviates.
         let mut sites: Vec<_> = self.deviations.iter().map(|made| made.at.site).collect();
         sites.sort_unstable();
         sites.dedup();
-        for (cost, Edit { scenario, .. }) in simplest {
+        for (cost, world) in simplest {
             if self.is_tired() {
                 break;
             }
             let is_new = self.is_new(&("simplest", cost, most, runs_max, &sites));
-            if is_new && self.look(&scenario, &[], most, runs_max, Manner::Kindred) {
+            if is_new && self.look(&world, &[], most, runs_max, Manner::Kindred) {
                 return true;
             }
         }
@@ -165,7 +167,7 @@ impl<W: FnMut(ShrinkProgress)> Shrinker<'_, W> {
             let scenario = self.scenario.clone();
             for Edit { scenario, .. } in edits::apart(&scenario) {
                 let base = in_first_attempts(&interruptions);
-                if self.look(&scenario, &base, 1, 48, Manner::Any) {
+                if self.look(&scenario, &base, 1, LOOK, Manner::Any) {
                     return;
                 }
             }
