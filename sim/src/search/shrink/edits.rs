@@ -363,7 +363,11 @@ pub(super) fn shorter_scripts(scenario: &Scenario) -> Vec<Edit> {
         for script in scripts {
             let mut other = scenario.clone();
             other.tasks[index].script = script;
-            edits.push(plain(other));
+            // What comes after the steps that are gone comes as early.
+            let mut early = other.clone();
+            let after = early.operations.iter_mut().filter(|operation| !operation.at.is_zero());
+            after.for_each(|operation| operation.at = Span::from_millis(1));
+            edits.extend([plain(other), plain(early)]);
         }
     }
     edits

@@ -251,13 +251,11 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
         if first.is_cut_short {
             first = shrinker.ended(first);
         }
-        if !first.is_cut_short {
-            // A world without the operation that ends it might go on for years.
-            let turns_max = 2 * first.turns + 1_000;
-            shrinker.limits.turns_max = turns_max.min(options.limits.turns_max);
-            shrinker.must_end = true;
-            drop(shrinker.renew());
-        }
+        // A world without the operation that ends it might go on for years.
+        let turns_max = 2 * first.turns + 1_000;
+        shrinker.limits.turns_max = turns_max.min(options.limits.turns_max);
+        shrinker.must_end = !first.is_cut_short;
+        drop(shrinker.renew());
         shrinker.cost = Cost::new(&shrinker.scenario, &shrinker.deviations);
         Ok(shrinker)
     }
