@@ -181,17 +181,19 @@ impl Actor {
         (outcome, self.token.is_cancelled())
     }
 
-    /// Announces the wait and performs it; false if it was cancelled (\[R5\]).
-    async fn sleep(&self, event: Event, delay: Duration) -> bool {
+    /// Announces the wait; gives the wait itself, whose output is false if it was cancelled (\[R5\]).
+    fn sleep(&self, event: Event, delay: Duration) -> impl Future<Output = bool> {
         let rt = &self.hub.rt;
         let wake = rt.now().after(delay);
-        self.publish(event);
+        self.publish(event); // not in the future, which would have room for the event as long as it lives
         rt.waits_for(WaitsFor::Backoff);
-        if delay.is_zero() {
-            yield_now().await; // [R6]
-            return !self.token.is_cancelled();
+        async move {
+            if delay.is_zero() {
+                yield_now().await; // [R6]
+                return !self.token.is_cancelled();
+            }
+            unless_cancelled(&self.token, rt.sleep_until(wake)).await.is_some()
         }
-        unless_cancelled(&self.token, rt.sleep_until(wake)).await.is_some()
     }
 
     fn backoff_event(&self, attempt: u32, delay: Duration, source: BackoffSource) -> Event {

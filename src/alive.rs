@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::event::{Event, EventKind};
+use crate::names::sorted;
 
 /// A last-writer-wins register per task name, ordered by `seq` (\[G8\]).
 ///
@@ -77,9 +78,7 @@ impl AliveTracker {
     #[must_use]
     pub fn snapshot(&self) -> Vec<Arc<str>> {
         let alive = self.latest.iter().filter(|(_, latest)| latest.alive);
-        let mut names: Vec<_> = alive.map(|(name, _)| Arc::clone(name)).collect();
-        names.sort_unstable();
-        names
+        sorted(alive.map(|(name, _)| name))
     }
 }
 

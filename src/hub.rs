@@ -52,8 +52,8 @@ impl Hub {
     }
 
     /// Publishes to the bus (\[S1\]). Never waits.
-    pub(crate) fn publish(self: &Rc<Self>, event: Event) {
-        let event = self.stamp(event);
+    pub(crate) fn publish(self: &Rc<Self>, mut event: Event) {
+        self.stamp(&mut event);
         self.alive.borrow_mut().update(&event);
         let event = Rc::new(event);
         match self.rt.delivery() {
@@ -69,19 +69,19 @@ impl Hub {
     }
 
     /// Stamps a notice that goes to the subscribers alone (\[S8\]).
-    pub(crate) fn notice(&self, event: Event) -> Rc<Event> {
-        Rc::new(self.stamp(event))
+    pub(crate) fn notice(&self, mut event: Event) -> Rc<Event> {
+        self.stamp(&mut event);
+        Rc::new(event)
     }
 
-    fn stamp(&self, mut event: Event) -> Event {
+    fn stamp(&self, event: &mut Event) {
         event.seq = self.next_seq.get();
         self.next_seq.set(event.seq + 1);
         self.rt.touches(if self.bus.is_heard() { Shared::Bus } else { Shared::DeafBus });
         event.at = self.rt.wall();
         if let Some(observer) = &self.observer {
-            observer.event(&event);
+            observer.event(event);
         }
-        event
     }
 
     fn deliver(&self, event: Rc<Event>) {

@@ -33,6 +33,7 @@ mod error;
 mod event;
 mod hub;
 mod lifecycle;
+mod names;
 mod policy;
 mod registry;
 pub mod runtime;

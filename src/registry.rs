@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::names::sorted;
 use crate::runtime::JobKey;
 use crate::sync::{CancellationToken, Latch};
 use crate::task::TaskSpec;
@@ -22,12 +23,21 @@ pub(crate) struct Entry {
     pub(crate) incarnation: Incarnation,
     pub(crate) spec: TaskSpec,
     pub(crate) token: CancellationToken,
-    /// Raised when this incarnation's `TaskRemoved` is published.
-    pub(crate) removed: Latch,
+    /// Raised when this incarnation's `TaskRemoved` is published. There once somebody has asked for its removal.
+    pub(crate) removed: Option<Latch>,
     /// The attempt that has started and not ended.
     pub(crate) open_attempt: Rc<Cell<Option<u32>>>,
     pub(crate) stage: Stage,
     removal_requested: bool,
+}
+
+impl Entry {
+    /// Wakes whoever waits for the removal.
+    pub(crate) fn tell_removed(&self) {
+        if let Some(removed) = &self.removed {
+            removed.raise();
+        }
+    }
 }
 
 /// How far an incarnation has come.
@@ -52,9 +62,9 @@ pub(crate) enum Message {
 #[derive(Debug)]
 pub(crate) enum Removal<'a> {
     /// The first request for this incarnation.
-    First(&'a Entry),
+    First(&'a Entry, Latch),
     /// It is being removed already.
-    Already(&'a Entry),
+    Already(Latch),
     /// No task of this name is registered.
     Absent,
 }
@@ -80,9 +90,7 @@ impl Registry {
 
     /// The registered names, sorted (\[G1\]).
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<_> = self.entries.keys().cloned().collect();
-        names.sort_unstable();
-        names
+        sorted(self.entries.keys())
     }
 
     /// Registers a task, unless its name is taken (\[G1\], \[G2\]).
@@ -97,7 +105,7 @@ impl Registry {
             incarnation,
             spec: spec.clone(),
             token: CancellationToken::new(),
-            removed: Latch::new(),
+            removed: None,
             open_attempt: Rc::default(),
             stage: Stage::Requested,
             removal_requested: false,
@@ -129,10 +137,12 @@ impl Registry {
     pub(crate) fn remove(&mut self, name: &str) -> Removal<'_> {
         match self.entries.get_mut(name) {
             None => Removal::Absent,
-            Some(entry) if entry.removal_requested => Removal::Already(entry),
             Some(entry) => {
-                entry.removal_requested = true;
-                Removal::First(entry)
+                let removed = entry.removed.get_or_insert_default().clone();
+                match std::mem::replace(&mut entry.removal_requested, true) {
+                    true => Removal::Already(removed),
+                    false => Removal::First(entry, removed),
+                }
             }
         }
     }
@@ -200,7 +210,7 @@ mod tests {
         let mut registry = Registry::default();
         assert!(matches!(registry.remove("web"), Removal::Absent));
         registry.add(&spec("web"));
-        assert!(matches!(registry.remove("web"), Removal::First(_)));
+        assert!(matches!(registry.remove("web"), Removal::First(..)));
         assert!(matches!(registry.remove("web"), Removal::Already(_)));
     }
 

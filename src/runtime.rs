@@ -202,10 +202,11 @@ pub trait Runtime {
     /// The wall clock, for `Event::at` alone.
     fn wall(&self) -> SystemTime;
 
-    /// Sets a timer for `deadline`.
-    fn set_timer(&self, deadline: Nanos) -> TimerKey;
+    /// Sets a timer for `deadline`, which wakes the task of `cx`; `None` if that instant has come already.
+    fn set_timer(&self, deadline: Nanos, cx: &mut Context<'_>) -> Option<TimerKey>;
 
     /// Whether the timer has fired; if not, the task of `cx` is woken when it does. A timer never fires early.
+    /// One that has is forgotten with this answer.
     fn poll_timer(&self, timer: TimerKey, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Forgets the timer, fired or not.
@@ -300,14 +301,12 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.timer.is_none() {
-            if self.runtime.now() >= self.deadline {
-                return Poll::Ready(());
-            }
-            self.timer = Some(self.runtime.set_timer(self.deadline));
+        match self.timer {
+            None => self.timer = self.runtime.set_timer(self.deadline, cx),
+            Some(timer) if self.runtime.poll_timer(timer, cx).is_ready() => self.timer = None,
+            Some(_) => {}
         }
-        let timer = self.timer.expect("the timer was set above");
-        self.runtime.poll_timer(timer, cx)
+        if self.timer.is_some() { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 

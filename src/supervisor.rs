@@ -367,8 +367,8 @@ impl Inner {
         let mut registry = self.registry.borrow_mut();
         let (removed, token, name) = match registry.remove(name) {
             Removal::Absent => return None,
-            Removal::Already(entry) => return Some(entry.removed.clone()),
-            Removal::First(entry) => (entry.removed.clone(), entry.token.clone(), entry.spec.name()),
+            Removal::Already(removed) => return Some(removed),
+            Removal::First(entry, removed) => (removed, entry.token.clone(), entry.spec.name()),
         };
         drop(registry);
         let event = Event::unstamped(EventKind::TaskRemoveRequested).with_task(name);
@@ -436,7 +436,7 @@ impl Inner {
             Role::Actor,
             name,
             Box::pin(async move {
-                let _end = end;
+                let _end = &end; // dropped with this future, however it ends
                 actor::run(&actor).await;
             }),
         );
@@ -455,7 +455,7 @@ impl Inner {
         if let Some(controller) = &self.controller {
             controller.removed(&*self.hub.rt, name, entry.incarnation);
         }
-        entry.removed.raise();
+        entry.tell_removed();
     }
 
     /// Whether nothing is registered, requested or queued (\[D1\]).
@@ -593,7 +593,7 @@ impl Drop for RunGuard {
             if let Stage::Spawned(job) = entry.stage {
                 rt.abort(job);
             }
-            entry.removed.raise();
+            entry.tell_removed();
         }
         #[cfg(feature = "controller")]
         self.inner.clear_controller();

@@ -14,22 +14,23 @@ struct WaitList {
 }
 
 /// Places by number. Most things have one that waits for them, which costs no memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Places {
     first: Place,
-    others: Vec<Place>,
-    /// No place below this one is free.
+    others: Option<Box<Others>>,
+}
+
+/// The places from number 1 on.
+#[derive(Debug, Default)]
+struct Others {
+    places: Vec<Place>,
+    /// No place before this one is free.
     lowest: usize,
 }
 
-impl Default for Places {
-    fn default() -> Self {
-        Self { first: Place::Free, others: Vec::new(), lowest: 0 }
-    }
-}
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Place {
+    #[default]
     Free,
     Waiting(Waker),
     Woken,
@@ -39,29 +40,32 @@ impl Places {
     fn get_mut(&mut self, index: usize) -> Option<&mut Place> {
         match index.checked_sub(1) {
             None => Some(&mut self.first),
-            Some(index) => self.others.get_mut(index),
+            Some(index) => self.others.as_mut()?.places.get_mut(index),
         }
     }
 
     /// The lowest free place.
     fn take(&mut self) -> usize {
-        let mut index = self.lowest;
-        loop {
-            match self.get_mut(index) {
-                Some(Place::Free) => break,
-                Some(_) => index += 1,
-                None => {
-                    self.others.push(Place::Free);
-                    break;
-                }
-            }
+        if matches!(self.first, Place::Free) {
+            return 0;
         }
-        self.lowest = index + 1;
-        index
+        let others = self.others.get_or_insert_default();
+        let free = |place: &Place| matches!(place, Place::Free);
+        let index = match others.places[others.lowest..].iter().position(free) {
+            Some(beyond) => others.lowest + beyond,
+            None => {
+                others.places.push(Place::Free);
+                others.places.len() - 1
+            }
+        };
+        others.lowest = index + 1;
+        index + 1
     }
 
     fn leave(&mut self, index: usize) -> Option<Place> {
-        self.lowest = self.lowest.min(index);
+        if let (Some(others), Some(index)) = (&mut self.others, index.checked_sub(1)) {
+            others.lowest = others.lowest.min(index);
+        }
         self.get_mut(index).map(|place| std::mem::replace(place, Place::Free))
     }
 }
@@ -115,8 +119,38 @@ pub struct Latch {
 struct LatchInner {
     raised: Cell<bool>,
     waiting: WaitList,
-    /// The latches of tokens that were made from this one's. Places of dropped ones are taken again.
-    children: RefCell<Vec<Weak<LatchInner>>>,
+    /// The latches of tokens that were made from this one's.
+    children: RefCell<Children>,
+}
+
+/// Most tokens have one child at a time, which costs no memory. Places of dropped ones are taken again.
+#[derive(Debug, Default)]
+struct Children {
+    first: Weak<LatchInner>,
+    others: Option<Box<OtherChildren>>,
+}
+
+#[derive(Debug, Default)]
+struct OtherChildren(Vec<Weak<LatchInner>>);
+
+impl Children {
+    fn add(&mut self, child: Weak<LatchInner>) {
+        if self.first.strong_count() == 0 {
+            self.first = child;
+            return;
+        }
+        let others = &mut self.others.get_or_insert_default().0;
+        match others.iter_mut().find(|child| child.strong_count() == 0) {
+            Some(place) => *place = child,
+            None => others.push(child),
+        }
+    }
+
+    /// Those that are left, by place.
+    fn alive(&self) -> impl Iterator<Item = Rc<LatchInner>> {
+        let others = self.others.iter().flat_map(|others| &others.0);
+        std::iter::once(&self.first).chain(others).filter_map(Weak::upgrade)
+    }
 }
 
 impl Latch {
@@ -193,12 +227,7 @@ impl CancellationToken {
             child.latch.raise();
             return child;
         }
-        let mut children = self.latch.inner.children.borrow_mut();
-        let weak = Rc::downgrade(&child.latch.inner);
-        match children.iter_mut().find(|child| child.strong_count() == 0) {
-            Some(place) => *place = weak,
-            None => children.push(weak),
-        }
+        self.latch.inner.children.borrow_mut().add(Rc::downgrade(&child.latch.inner));
         child
     }
 
@@ -209,7 +238,7 @@ impl CancellationToken {
         }
         self.latch.raise();
         let children = std::mem::take(&mut *self.latch.inner.children.borrow_mut());
-        for inner in children.iter().filter_map(Weak::upgrade) {
+        for inner in children.alive() {
             Self { latch: Latch { inner } }.cancel();
         }
     }
@@ -504,7 +533,15 @@ mod tests {
         for _ in 0..100 {
             drop(parent.child_token());
         }
-        assert_eq!(parent.latch.inner.children.borrow().len(), 1);
+        assert!(parent.latch.inner.children.borrow().others.is_none());
+        let (_first, second) = (parent.child_token(), parent.child_token());
+        drop(second);
+        let (_second, third) = (parent.child_token(), parent.child_token());
+        let children = parent.latch.inner.children.borrow();
+        assert_eq!(children.others.as_ref().map(|others| others.0.len()), Some(2));
+        assert_eq!(children.alive().count(), 3);
+        drop(third);
+        assert_eq!(children.alive().count(), 2);
     }
 
     #[test]
@@ -532,15 +569,16 @@ mod tests {
     #[test]
     fn a_place_that_is_left_is_taken_again_and_the_lowest_first() {
         let mut places = Places::default();
-        assert_eq!([places.take(), places.take(), places.take()].map(|_| ()), [(); 3]);
-        for index in 0..3 {
-            *places.get_mut(index).expect("taken") = Place::Woken;
-        }
+        let take = |places: &mut Places| {
+            let taken = places.take();
+            *places.get_mut(taken).expect("taken") = Place::Woken;
+            taken
+        };
+        assert_eq!([take(&mut places), take(&mut places), take(&mut places)], [0, 1, 2]);
         places.leave(2);
         places.leave(0);
-        let taken = places.take();
-        *places.get_mut(taken).expect("taken") = Place::Woken;
-        assert_eq!((taken, places.take(), places.others.len()), (0, 2, 2));
+        assert_eq!([take(&mut places), take(&mut places), take(&mut places)], [0, 2, 3]);
+        assert_eq!(places.others.map(|others| others.places.len()), Some(3));
     }
 
     #[test]

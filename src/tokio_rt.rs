@@ -100,18 +100,21 @@ impl Runtime for TokioRuntime {
         SystemTime::now()
     }
 
-    fn set_timer(&self, deadline: Nanos) -> TimerKey {
+    fn set_timer(&self, deadline: Nanos, cx: &mut Context<'_>) -> Option<TimerKey> {
         // A century is for ever, and fits Tokio's clock.
         let span = Duration::from_nanos(deadline.0).min(Duration::from_secs(100 * 365 * 24 * 3_600));
-        let sleep = Box::pin(tokio::time::sleep_until(self.start + span));
-        TimerKey(self.timers.borrow_mut().insert(sleep))
+        let mut sleep = Box::pin(tokio::time::sleep_until(self.start + span));
+        let waits = sleep.as_mut().poll(cx).is_pending();
+        waits.then(|| TimerKey(self.timers.borrow_mut().insert(sleep)))
     }
 
     fn poll_timer(&self, timer: TimerKey, cx: &mut Context<'_>) -> Poll<()> {
-        match self.timers.borrow_mut().things.get_mut(&timer.0) {
-            Some(sleep) => sleep.as_mut().poll(cx),
-            None => Poll::Ready(()),
+        let timers = &mut self.timers.borrow_mut().things;
+        let polled = timers.get_mut(&timer.0).map_or(Poll::Ready(()), |sleep| sleep.as_mut().poll(cx));
+        if polled.is_ready() {
+            timers.remove(&timer.0);
         }
+        polled
     }
 
     fn drop_timer(&self, timer: TimerKey) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use simvisor_sim::case::{Case, Input};
 use simvisor_sim::choice::Fit;
-use simvisor_sim::fuzz::{self, TARGETS, World};
+use simvisor_sim::fuzz::{self, Runs, TARGETS, World};
 use simvisor_sim::oracle::RULES;
 use simvisor_sim::search::{Runner, replayed};
 
@@ -35,7 +35,7 @@ fn run(target: &str, bytes: &[u8]) -> bool {
     match target {
         "world" => {
             let Some(input) = Input::from_bytes(bytes) else { return false };
-            if let Some(found) = World::default().run(&input) {
+            if let Some(found) = World::default().run(&input, Runs::Twice) {
                 panic!("{found}");
             }
             true

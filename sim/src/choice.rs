@@ -223,6 +223,8 @@ pub(crate) struct Chooser {
     made: Tape,
     misfit: Option<Misfit>,
     calm: bool,
+    /// Whether the source cares for anything but being asked. Most of what happens is told to nobody.
+    heeds: bool,
     /// The lane that is running, or 0, and what it has touched so far.
     running: u32,
     footprint: Footprint,
@@ -242,7 +244,13 @@ pub(crate) enum Named {
 impl Chooser {
     pub(crate) fn new(source: Source, mut made: Tape) -> Self {
         made.clear();
-        Self { source, next: 0, made, misfit: None, calm: false, running: 0, footprint: Footprint::NONE }
+        let heeds = match &source {
+            Source::Drawn(strategy, _) => strategy.heeds(),
+            Source::Replayed(..) => false,
+            Source::Guided(_) => true,
+        };
+        let footprint = Footprint::NONE;
+        Self { source, next: 0, made, misfit: None, calm: false, heeds, running: 0, footprint }
     }
 
     /// From now on no drawn choice interrupts the logic.
@@ -265,7 +273,14 @@ impl Chooser {
     }
 
     /// Time has come to this instant.
+    #[inline]
     pub(crate) fn instant(&mut self, now_ns: u64) {
+        if self.heeds {
+            self.heed_instant(now_ns);
+        }
+    }
+
+    fn heed_instant(&mut self, now_ns: u64) {
         match &mut self.source {
             Source::Drawn(strategy, _) => strategy.instant(now_ns),
             Source::Replayed(..) => {}
@@ -288,7 +303,14 @@ impl Chooser {
     }
 
     /// A lane has become ready.
+    #[inline]
     pub(crate) fn readied(&mut self, lane: u32) {
+        if self.heeds {
+            self.heed_readied(lane);
+        }
+    }
+
+    fn heed_readied(&mut self, lane: u32) {
         match &mut self.source {
             Source::Drawn(strategy, numbers) => strategy.readied(lane, numbers),
             Source::Replayed(..) => {}
@@ -297,14 +319,24 @@ impl Chooser {
     }
 
     /// A lane is not ready any more.
+    #[inline]
     pub(crate) fn rested(&mut self, lane: u32) {
-        if let Source::Drawn(strategy, _) = &mut self.source {
+        if self.heeds
+            && let Source::Drawn(strategy, _) = &mut self.source
+        {
             strategy.rested(lane);
         }
     }
 
     /// A lane begins a turn and touches this.
+    #[inline]
     pub(crate) fn begins(&mut self, lane: u32, footprint: Footprint) {
+        if self.heeds {
+            self.heed_begins(lane, footprint);
+        }
+    }
+
+    fn heed_begins(&mut self, lane: u32, footprint: Footprint) {
         self.running = lane;
         self.footprint = footprint;
         if let Source::Drawn(strategy, _) = &mut self.source {
@@ -318,7 +350,14 @@ impl Chooser {
     }
 
     /// The turn has ended.
+    #[inline]
     pub(crate) fn ended(&mut self) {
+        if self.heeds {
+            self.heed_ended();
+        }
+    }
+
+    fn heed_ended(&mut self) {
         match &mut self.source {
             Source::Drawn(strategy, numbers) => strategy.ended(self.footprint, numbers),
             Source::Replayed(..) => {}

@@ -14,6 +14,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -43,11 +44,13 @@ pub const STRATEGY: &str = "SIMVISOR_STRATEGY";
 pub const CHECK_DETERMINISM: &str = "SIMVISOR_CHECK_DETERMINISM";
 /// How much of a run is shown.
 pub const LOG: &str = "SIMVISOR_LOG";
+/// When a run hangs.
+pub const HANG_AFTER: &str = "SIMVISOR_HANG_AFTER";
 /// Golden files are written anew.
 pub const BLESS: &str = "SIMVISOR_BLESS";
 
 /// Every variable.
-pub const VARIABLES: [Variable; 7] = [
+pub const VARIABLES: [Variable; 8] = [
     Variable {
         name: SEED,
         value: "a seed, in decimal like 42 or in hexadecimal like 0x2a",
@@ -79,6 +82,11 @@ pub const VARIABLES: [Variable; 7] = [
         does: "Says how much of a failing run is shown; a run of one seed or one case is then shown though it passes.",
     },
     Variable {
+        name: HANG_AFTER,
+        value: "a number of seconds, or 0 for never",
+        does: "Gives up a run that has kept its thread busy for this many seconds of real time, 0 for never.",
+    },
+    Variable {
         name: BLESS,
         value: "0 or 1",
         does: "With 1, simvisor's own tests write their golden files anew.",
@@ -100,6 +108,8 @@ pub struct Env {
     pub check_determinism: Option<bool>,
     /// Show this much.
     pub log: Option<Shown>,
+    /// A run hangs after this much real time; [`Duration::MAX`] for never.
+    pub hang_after: Option<Duration>,
     /// Write golden files anew.
     pub bless: bool,
 }
@@ -197,6 +207,7 @@ impl Env {
             STRATEGY => self.strategy = Some(StrategyKind::from_name(text)?),
             CHECK_DETERMINISM => self.check_determinism = Some(switch(text)?),
             LOG => self.log = Some(shown(text)?),
+            HANG_AFTER => self.hang_after = Some(patience(text)?),
             BLESS => self.bless = switch(text)?,
             _ => unreachable!("every variable is read"),
         }
@@ -221,6 +232,13 @@ fn switch(text: &str) -> Option<bool> {
         "0" => Some(false),
         "1" => Some(true),
         _ => None,
+    }
+}
+
+fn patience(text: &str) -> Option<Duration> {
+    match number(text)? {
+        0 => Some(Duration::MAX),
+        seconds => Some(Duration::from_secs(seconds)),
     }
 }
 
@@ -258,6 +276,7 @@ mod tests {
             ("SIMVISOR_STRATEGY", "pct"),
             ("SIMVISOR_CHECK_DETERMINISM", "1"),
             ("SIMVISOR_LOG", "all"),
+            ("SIMVISOR_HANG_AFTER", "30"),
             ("SIMVISOR_BLESS", "0"),
             ("HOME", "/root"),
         ]);
@@ -266,23 +285,26 @@ mod tests {
             strategy: Some(StrategyKind::Pct),
             check_determinism: Some(true),
             log: Some(Shown::Timeline(Detail::All)),
+            hang_after: Some(Duration::from_secs(30)),
             ..Env::default()
         };
         assert_eq!(env, Ok(expected));
         assert_eq!(read(SEED, "0x2A"), Ok(Env { seed: Some(42), ..Env::default() }));
         assert_eq!(read(CASE, "a.json"), Ok(Env { case: Some("a.json".into()), ..Env::default() }));
         assert_eq!(Env::from_vars([("PATH", "")]), Ok(Env::default()));
+        assert_eq!(read(HANG_AFTER, "0").map(|env| env.hang_after), Ok(Some(Duration::MAX)));
     }
 
     #[test]
     fn a_malformed_value_is_an_error_that_names_the_variable_and_what_was_expected() {
-        let malformed: [(&str, &[&str]); 7] = [
+        let malformed: [(&str, &[&str]); 8] = [
             (SEED, &["", "x", "-1", "+1", "0x", "0x+1", "1.5", "18446744073709551616", " 1"]),
             (SEEDS, &["", "0", "0x0", "many"]),
             (CASE, &[""]),
             (STRATEGY, &["", "PCT", "fast"]),
             (CHECK_DETERMINISM, &["", "2", "true", "yes"]),
             (LOG, &["", "1", "debug", "ALL"]),
+            (HANG_AFTER, &["", "-1", "10s", "0.5", "never"]),
             (BLESS, &["", "yes"]),
         ];
         assert_eq!(malformed.map(|(name, _)| name), VARIABLES.map(|variable| variable.name));

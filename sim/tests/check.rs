@@ -77,7 +77,10 @@ fn a_lost_update_is_found_and_made_as_simple_as_it_gets() {
         "at       0s of virtual time",
         "at 0s: future a draws 7 at random",
         "again    SIMVISOR_SEED=",
-        "-- --exact a_lost_update_is_found_and_made_as_simple_as_it_gets",
+        match std::env::var_os("NEXTEST") {
+            None => "-- --exact a_lost_update_is_found_and_made_as_simple_as_it_gets",
+            Some(_) => "-E 'test(=a_lost_update_is_found_and_made_as_simple_as_it_gets)'",
+        },
         "~                       future a draws 7",
         "✗",
     ] {
@@ -546,12 +549,14 @@ fn checkout(extra: u32) -> impl Fn(Sim) -> LocalBoxFuture<'static, ()> {
 fn a_failure_is_kept_replayed_first_and_outlives_an_edit() {
     let directory = tempfile::tempdir().expect("a directory");
     let directory = directory.path();
-    // Each on a thread of one name, so that all are the first check of the same test.
+    // Each on a thread of one name, so that all are the first check of the same test. cargo-nextest names it itself.
+    let test = std::env::var("NEXTEST_TEST_NAME").unwrap_or_else(|_| "shop::orders_are_paid".to_owned());
+    let beginning = format!("{}-", test.replace("::", "."));
     let check = |env: Env, extra: u32| -> Result<Passed, CheckError> {
         let path = directory.to_owned();
         let work = move || in_env(env, &path).outcome(checkout(extra));
         std::thread::Builder::new()
-            .name("shop::orders_are_paid".to_owned())
+            .name(test.clone())
             .spawn(work)
             .expect("a thread")
             .join()
@@ -561,7 +566,7 @@ fn a_failure_is_kept_replayed_first_and_outlives_an_edit() {
     assert_eq!(first.choices.len(), 1, "{}", first.report);
     assert!(first.choices[0].contains("runs before future pay"), "{}", first.report);
     let case = first.case.clone().expect("it is kept");
-    assert!(case.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shop.orders_are_paid-")));
+    assert!(case.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&beginning)));
     let files = || std::fs::read_dir(directory).expect("it is there").count();
     assert_eq!(files(), 1);
 
@@ -605,9 +610,9 @@ fn a_failure_is_kept_replayed_first_and_outlives_an_edit() {
     }
     assert!(passed.timeline.is_some_and(|timeline| timeline.contains("time  seq")));
 
-    std::fs::write(&case, text.replace("shop::orders_are_paid", "shop::another")).expect("it can be written");
+    std::fs::write(&case, text.replace(&test, "shop::another")).expect("it can be written");
     let foreign = check(Env::default(), 0).expect_err("it is not ours").to_string();
-    assert!(foreign.contains("`shop::another`") && foreign.contains("`shop::orders_are_paid`"), "{foreign}");
+    assert!(foreign.contains("`shop::another`") && foreign.contains(&format!("`{test}`")), "{foreign}");
 
     for (broken, expected) in [
         ("", "the file is empty"),
@@ -617,7 +622,7 @@ fn a_failure_is_kept_replayed_first_and_outlives_an_edit() {
     ] {
         std::fs::write(&case, broken).expect("it can be written");
         let error = check(Env::default(), 0).expect_err("it cannot be read").to_string();
-        assert!(error.contains("shop.orders_are_paid-") && error.contains(expected), "{error}");
+        assert!(error.contains(&beginning) && error.contains(expected), "{error}");
     }
     assert_eq!(files(), 1);
 }
@@ -719,9 +724,83 @@ mod on_purpose {
     }
 }
 
+/// These too; each ends its process, or would if it were not so slow.
+mod endless {
+    use super::*;
+
+    /// Keeps its thread busy until it is ended, or nobody has noticed for so long that nobody will.
+    fn spin() -> ! {
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_secs(20) {
+            std::hint::spin_loop();
+        }
+        panic!("nobody noticed");
+    }
+
+    fn impatient() -> Check {
+        Check::new().regressions(Regressions::Nowhere).hang_after(ms(80))
+    }
+
+    #[test]
+    #[ignore = "hangs on purpose"]
+    fn a_task_spins_under_some_seeds() {
+        impatient().run(|sim| async move {
+            let inner = sim.clone();
+            let task = sim.task("worker", move |_| {
+                let sim = inner.clone();
+                async move {
+                    sim.sleep(ms(7)).await;
+                    sim.note("about to spin");
+                    if sim.random(0..=9) == 9 { spin() } else { Ok(()) }
+                }
+            });
+            let spec = task.with_restart(RestartPolicy::Never);
+            assert_eq!(sim.supervisor().build().run(vec![spec]).await, Ok(()));
+        });
+    }
+
+    #[test]
+    #[ignore = "hangs on purpose"]
+    fn the_plain_run_blocks() {
+        impatient().run(|sim| async move {
+            sim.spawn("blocker", async { std::thread::sleep(Duration::from_secs(20)) }).await;
+        });
+    }
+
+    #[test]
+    #[ignore = "hangs on purpose"]
+    fn a_simpler_run_spins() {
+        impatient().run(|sim| async move {
+            let (first, second) = (sim.random(0..=9) > 4, sim.random(0..=9) > 4);
+            match (first, second) {
+                (true, true) => panic!("both are large"),
+                (true, false) | (false, true) => spin(),
+                (false, false) => {}
+            }
+        });
+    }
+
+    #[test]
+    #[ignore = "run by others"]
+    fn slow_work_with_awaits_passes() {
+        impatient().seeds(1).run(|sim| async move {
+            for _ in 0..10 {
+                std::thread::sleep(ms(20));
+                sim.yield_now().await;
+            }
+        });
+    }
+}
+
 /// What this program prints and whether it passes, with these arguments, in an environment without our variables but
 /// these.
 fn this_program(arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
+    let (code, text) = code_of_this_program(arguments, variables);
+    (code == Some(0), text)
+}
+
+/// As [`this_program`], with its exit code.
+fn code_of_this_program(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let program = std::env::current_exe().expect("this program");
     let mut command = std::process::Command::new(program);
     for variable in simvisor_sim::env::VARIABLES {
@@ -737,7 +816,7 @@ fn this_program(arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String
         .output()
         .expect("it starts");
     let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(text).expect("text"))
+    (output.status.code(), String::from_utf8(text).expect("text"))
 }
 
 #[test]
@@ -763,6 +842,73 @@ fn the_printed_line_runs_this_test_alone_on_one_thread_and_on_many() {
     let (_, text) = this_program(&["--exact", name], &nextest);
     let line = format!("cargo nextest run -p simvisor-sim --test check -E 'test(={name})'");
     assert!(text.contains(&line), "{text}");
+}
+
+#[test]
+fn a_run_that_does_not_give_control_back_is_told_by_name_and_ends_the_process() {
+    let name = "endless::a_task_spins_under_some_seeds";
+    let (code, text) = code_of_this_program(&["--exact", name], &[]);
+    assert_eq!(code, Some(101), "{text}");
+    for part in [
+        "endless::a_task_spins_under_some_seeds failed under seed 0x",
+        "hang: the body of the task `worker` did not give control back for 80ms of real time",
+        "7ms of virtual time",
+        "no case: the run has no end",
+    ] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+    assert!(!text.contains("about to spin"), "this run was not asked for alone:\n{text}");
+    let again = text.lines().find_map(|line| line.trim().strip_prefix("again    ")).expect("a line to copy");
+    let (variable, command) = again.split_once(' ').expect("a variable and a command");
+    assert_eq!(command, format!("cargo test -p simvisor-sim --test check -- --exact {name}"));
+    let (code, alone) = code_of_this_program(
+        &["--exact", name],
+        &[variable.split_once('=').expect("a variable and its value")],
+    );
+    assert_eq!(code, Some(101), "{alone}");
+    assert!(alone.contains(again) && alone.contains("body 1 entered"), "{alone}");
+    assert!(alone.contains("about to spin"), "the last row is what came just before:\n{alone}");
+}
+
+#[test]
+fn a_hang_of_the_plain_run_and_one_while_a_failure_is_made_simple_are_told_as_such() {
+    let (code, text) = code_of_this_program(&["--exact", "endless::the_plain_run_blocks"], &[]);
+    assert_eq!(code, Some(101), "{text}");
+    assert!(text.contains("the_plain_run_blocks failed in the plain run"), "{text}");
+    assert!(text.contains("hang: `blocker` did not give control back"), "{text}");
+    assert!(text.contains("SIMVISOR_SEED=0x0 SIMVISOR_STRATEGY=fifo cargo test"), "{text}");
+
+    let strategy = [("SIMVISOR_STRATEGY", "random")];
+    for seed in 0..64_u32 {
+        // Seeds that spin at once are told as every other hang.
+        let seed = seed.to_string();
+        let variables = [strategy[0], ("SIMVISOR_SEED", &*seed)];
+        let (code, text) = code_of_this_program(&["--exact", "endless::a_simpler_run_spins"], &variables);
+        if code == Some(0) || text.contains("hang: `test`") {
+            continue;
+        }
+        assert_eq!(code, Some(101), "{text}");
+        assert!(text.contains("broken   panic: test panicked: both are large"), "{text}");
+        assert!(
+            text.contains("shrunk   not to its end: in another run `test` did not give control back"),
+            "{text}"
+        );
+        assert!(text.contains("shrink_runs_max(0)"), "{text}");
+        return;
+    }
+    panic!("no seed draws two large numbers");
+}
+
+#[test]
+fn real_time_is_not_counted_while_a_run_goes_on_and_the_environment_says_how_much_counts() {
+    let name = "endless::slow_work_with_awaits_passes";
+    let (code, text) = code_of_this_program(&["--exact", name], &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let began = std::time::Instant::now();
+    let seconds = [("SIMVISOR_HANG_AFTER", "1")];
+    let (code, text) = code_of_this_program(&["--exact", "endless::the_plain_run_blocks"], &seconds);
+    assert!(code == Some(101) && text.contains("for 1s of real time"), "{text}");
+    assert!(began.elapsed() >= Duration::from_secs(1));
 }
 
 #[test]

@@ -674,6 +674,13 @@ const ARTIFACT: [u8; 37] = [
 /// A name as libFuzzer gives it.
 const ARTIFACT_NAME: &str = "crash-0123456789abcdef0123456789abcdef01234567";
 
+/// Where the fuzzer puts the case of an artifact.
+fn case_beside(folder: &TempDir, artifact: &str) -> PathBuf {
+    let cases = folder.path().join("cases");
+    fs::create_dir_all(&cases).expect("made");
+    cases.join(format!("{artifact}.json"))
+}
+
 #[test]
 fn a_fuzz_artifact_is_replayed_saved_and_replayed_again() {
     let folder = folder();
@@ -708,7 +715,7 @@ fn a_fuzz_artifact_is_replayed_saved_and_replayed_again() {
 fn an_artifact_with_its_case_beside_it_tells_what_has_changed_since() {
     let folder = folder();
     let artifact = file(&folder, ARTIFACT_NAME, ARTIFACT);
-    let beside = folder.path().join(format!("{ARTIFACT_NAME}.json"));
+    let beside = case_beside(&folder, ARTIFACT_NAME);
     assert_eq!(code(&ran(&["replay", text(&artifact), "--save", text(&beside)])), CLEAN);
     let output = ran(&["replay", text(&artifact)]);
     assert_eq!(code(&output), CLEAN, "{}", stderr(&output));
@@ -743,7 +750,7 @@ fn an_artifact_with_its_case_beside_it_tells_what_has_changed_since() {
 fn a_violation_of_an_artifact_is_accounted_for_as_that_of_a_case() {
     let folder = folder();
     let artifact = file(&folder, ARTIFACT_NAME, ARTIFACT);
-    let beside = folder.path().join(format!("{ARTIFACT_NAME}.json"));
+    let beside = case_beside(&folder, ARTIFACT_NAME);
     let plant = |artifact: &[&str], beside: &Path| {
         assert_eq!(code(&ran(&[&["replay", "--save", text(beside)], artifact].concat())), CLEAN);
         let mut case = read(beside);
@@ -764,7 +771,7 @@ fn a_violation_of_an_artifact_is_accounted_for_as_that_of_a_case() {
     // Without a choice that is not the plain one.
     fs::remove_file(&beside).expect("removed");
     let plain = file(&folder, "plain", &ARTIFACT[..19]);
-    let shown = plant(&["--artifact", text(&plain)], &folder.path().join("plain.json"));
+    let shown = plant(&["--artifact", text(&plain)], &case_beside(&folder, "plain"));
     assert!(field(&shown, "choices").starts_with("none: "), "{shown}");
     // Only `replay --artifact` reads an artifact under this name.
     assert_eq!(field(&shown, "smaller"), format!("simvisor replay --artifact --shrink {}", plain.display()));

@@ -112,6 +112,7 @@ fn what_is_no_trace_at_all_is_refused() {
         check("t.jsonl", text.as_bytes(), &mut judge).expect_err(text).to_string()
     };
     assert!(refused("").contains("it is empty"));
+    assert!(refused(&"\0".repeat(2 << 20)).contains("no line of it has at most 1048576 bytes"));
     assert!(refused("hello\nworld\n").contains("no JSON object"));
     assert!(refused("{\"format\":\"simvisor-case\"}").contains("simvisor-case"));
     assert!(refused(&HEADER.replace("\"version\":1", "\"version\":9")).contains("update simvisor"));
@@ -210,4 +211,61 @@ fn an_excuse_lets_pass_what_it_names_and_nothing_else() {
         ),
     );
     assert_eq!(broken(&judged(&twice, dialect(), &Switches::default()))[0], "G4");
+}
+
+/// A life of one attempt that fails, of a name and with a reason that never were before.
+fn life(number: u64) -> String {
+    let (name, at, op, seq) = (format!("job-{number}"), number * 10, number + 10, 6 * number + 3);
+    let event = |place: u64, kind: &str, rest: &str| {
+        format!(
+            r#"{{"at_ns":{at},"event":{{"seq":{},"kind":"{kind}","wall_ns":{at},"task":"{name}"{rest}}}}}"#,
+            seq + place
+        )
+    };
+    let failed = format!(r#","attempt":1,"reason":"execution failed: {number}""#);
+    [
+        format!(
+            r#"{{"at_ns":{at},"call":{{"op":{op},"do":{{"add":{{"task":"{name}","restart":"never","backoff":{{"first_ns":0,"max_ns":0,"factor":1.0,"jitter":"none"}},"timeout_ns":0}}}}}}}}"#
+        ),
+        event(0, "TaskAddRequested", ""),
+        format!(r#"{{"at_ns":{at},"answer":{{"op":{op},"result":"done"}}}}"#),
+        event(1, "TaskAdded", ""),
+        event(2, "TaskStarting", r#","attempt":1"#),
+        event(3, "TaskFailed", &failed),
+        event(4, "ActorExhausted", &failed),
+        event(5, "TaskRemoved", ""),
+    ]
+    .map(|line| line + "\n")
+    .concat()
+}
+
+#[test]
+fn what_is_remembered_grows_with_live_tasks_and_not_with_the_trace() {
+    let lives = 30_000;
+    let long = r#"{"at_ns":0,"call":{"op":1,"do":{"add":{"task":"long","restart":"never","backoff":{"first_ns":0,"max_ns":0,"factor":1.0,"jitter":"none"},"timeout_ns":0}}}}"#;
+    let begins = [
+        HEADER,
+        r#"{"at_ns":0,"call":{"op":0,"do":"serve"}}"#,
+        long,
+        r#"{"at_ns":0,"event":{"seq":0,"kind":"TaskAddRequested","wall_ns":0,"task":"long"}}"#,
+        r#"{"at_ns":0,"answer":{"op":1,"result":"done"}}"#,
+        r#"{"at_ns":0,"event":{"seq":1,"kind":"TaskAdded","wall_ns":0,"task":"long"}}"#,
+        r#"{"at_ns":0,"event":{"seq":2,"kind":"TaskStarting","wall_ns":0,"task":"long","attempt":1}}"#,
+    ];
+    let (at, seq) = (lives * 10, lives * 6 + 3);
+    // Who has been there all along ends twice, which nobody but a judge that still knows of it can tell.
+    let stopped = |seq: u64| {
+        format!(
+            r#"{{"at_ns":{at},"event":{{"seq":{seq},"kind":"TaskStopped","wall_ns":{at},"task":"long"}}}}"#
+        ) + "\n"
+    };
+    let trace: String = std::iter::once(lines(&begins))
+        .chain((0..lives).map(life))
+        .chain([stopped(seq), stopped(seq + 1)])
+        .collect();
+    let mut judge = Judge::new(Dialect::contract(), &Switches::default()).expect("it has no deviations");
+    let checked = check("t.jsonl", trace.as_bytes(), &mut judge).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(checked.judgement.events, 6 * lives + 5);
+    assert_eq!(broken(&checked), ["A1", "monitor"], "{:?}", checked.judgement.departures);
+    assert!(judge.remembers() < 10_000, "{} tasks are remembered of {lives}", judge.remembers());
 }

@@ -81,12 +81,13 @@ impl Arbitrary<'_> for Input {
     }
 }
 
-/// Where the fuzzer puts the case file of an artifact.
+/// Where the fuzzer puts the case file of an artifact: in a folder of its own, for cargo-fuzz takes every new file beside
+/// an artifact for a failing input.
 #[must_use]
 pub fn beside(artifact: &Path) -> PathBuf {
     let mut name = artifact.file_name().unwrap_or_default().to_owned();
     name.push(".json");
-    artifact.with_file_name(name)
+    artifact.with_file_name("cases").join(name)
 }
 
 /// How libFuzzer begins the names of what it leaves behind.
@@ -143,6 +144,6 @@ mod tests {
         for name in ["case.json", "crash-loop.toml", "seed-1", "crash-", hash] {
             assert!(!is_artifact(Path::new(name)), "{name}");
         }
-        assert_eq!(beside(Path::new("a/crash-1.x")), Path::new("a/crash-1.x.json"));
+        assert_eq!(beside(Path::new("a/crash-1.x")), Path::new("a/cases/crash-1.x.json"));
     }
 }

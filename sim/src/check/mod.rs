@@ -35,10 +35,13 @@ mod shrink;
 mod sim;
 mod stage;
 mod supervised;
+mod watchdog;
+mod whence;
 
 use std::panic::Location;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use thiserror::Error;
@@ -56,6 +59,9 @@ use crate::world::{Disorder, Limits};
 
 /// Seeds of a check that says nothing else.
 pub const SEEDS: u64 = 256;
+
+/// Real time after which a run of such a check hangs.
+pub const HANG_AFTER: Duration = Duration::from_secs(10);
 
 /// Runs a test in a world for each of 256 seeds, after the cases that failed before.
 ///
@@ -88,6 +94,7 @@ pub struct Check {
     limits: Limits,
     setup: Setup,
     shrink_runs_max: u64,
+    hang_after: Duration,
     regressions: Regressions,
     env: Option<Env>,
 }
@@ -232,6 +239,7 @@ impl Default for Check {
             limits: Limits::default(),
             setup: Setup::default(),
             shrink_runs_max: 2_000,
+            hang_after: HANG_AFTER,
             regressions: Regressions::default(),
             env: None,
         }
@@ -308,6 +316,17 @@ impl Check {
         self
     }
 
+    /// How long a future may keep its thread busy, in real time, before the run counts as one that hangs. Default 10 s;
+    /// [`Duration::MAX`] is for ever, as a debugger wants it. `SIMVISOR_HANG_AFTER` overrules it.
+    ///
+    /// A run that hangs can be neither ended nor given back as a failure: its report goes to stderr, and the process
+    /// exits with code 101. No schedule depends on this.
+    #[must_use]
+    pub fn hang_after(mut self, patience: Duration) -> Self {
+        self.hang_after = patience;
+        self
+    }
+
     /// Where failing cases are kept.
     #[must_use]
     pub fn regressions(mut self, regressions: Regressions) -> Self {
@@ -345,7 +364,7 @@ impl Check {
         }
     }
 
-    /// Runs a test and gives back what was found. Prints nothing.
+    /// Runs a test and gives back what was found. Prints nothing, unless a run hangs ([`Check::hang_after`]).
     ///
     /// # Errors
     /// If the test fails, or something that was to be read makes no sense.

@@ -8,9 +8,9 @@ use futures::future::LocalBoxFuture;
 
 use super::hook;
 use super::sim::Sim;
-use super::stage::{Failure, FailureKind, Left, Log, Setup, Stage, Tally};
+use super::stage::{Failure, FailureKind, Left, Log, Logged, Setup, Stage, Tally};
+use super::watchdog::{Post, Who};
 use crate::choice::{Drawn, Source, Tape};
-use crate::report::Detail;
 use crate::rng::{Numbers, Stream};
 use crate::schedule::{Profile, Strategy, StrategyKind, Wanted};
 use crate::search::deviations::{Deviation, Pilot, Point, Rest};
@@ -42,6 +42,8 @@ pub(super) struct Worlds<'a> {
     /// What the plain run told about the program.
     profile: Arc<Profile>,
     pilot: Arc<Mutex<Pilot>>,
+    /// Where a watchdog looks.
+    post: Arc<Post>,
     pub(super) runs: u64,
 }
 
@@ -49,7 +51,7 @@ pub(super) struct Worlds<'a> {
 const TEST: &str = "test";
 
 impl<'a> Worlds<'a> {
-    pub(super) fn new(setup: Rc<Setup>, limits: Limits, body: Body<'a>) -> Self {
+    pub(super) fn new(setup: Rc<Setup>, limits: Limits, body: Body<'a>, post: &Arc<Post>) -> Self {
         Self {
             engine: Engine::new(),
             setup,
@@ -57,28 +59,30 @@ impl<'a> Worlds<'a> {
             body,
             profile: Arc::default(),
             pilot: Arc::new(Mutex::new(Pilot::new())),
+            post: Arc::clone(post),
             runs: 0,
         }
     }
 
     /// First in, first out, without any chance. What it tells helps the strategies.
-    pub(super) fn plain(&mut self) -> Ran {
+    pub(super) fn plain(&mut self, log: Option<Logged>) -> Ran {
         let numbers = Numbers::new(0, Stream::Schedule);
-        let ran = self.run(Source::Drawn(Strategy::counting(Wanted::Footprints), numbers), None);
+        let log = log.map(|logged| Log::new(logged, None));
+        let ran = self.run(Source::Drawn(Strategy::counting(Wanted::Footprints), numbers), log);
         self.profile =
             ran.drawn.as_ref().and_then(|(strategy, _)| strategy.profile()).cloned().unwrap_or_default();
         ran
     }
 
     /// The run of a seed, with its log if that is wanted.
-    pub(super) fn seed(&mut self, seed: u64, strategy: StrategyKind, log: Option<Detail>) -> Ran {
+    pub(super) fn seed(&mut self, seed: u64, strategy: StrategyKind, log: Option<Logged>) -> Ran {
         let profile = Arc::clone(&self.profile);
         let source = profiled(seeded(seed, strategy), |_| Some(profile));
         let (source, _) = settled(source, |source| {
             let Ran { failure, tape, drawn, .. } = self.run(source, None);
             Settling { is_enough: failure.is_some(), tape, drawn }
         });
-        self.run(source, log.map(|detail| Log::new(detail, None)))
+        self.run(source, log.map(|logged| Log::new(logged, None)))
     }
 
     /// The run of a tape, and where it deviates from the plain one.
@@ -90,7 +94,7 @@ impl<'a> Worlds<'a> {
     }
 
     /// The run that deviates so, with its log if that is wanted.
-    pub(super) fn deviate(&mut self, deviations: &[Deviation], log: Option<Detail>) -> Ran {
+    pub(super) fn deviate(&mut self, deviations: &[Deviation], log: Option<Logged>) -> Ran {
         self.pilot().deviate(deviations, false);
         self.guided(log)
     }
@@ -108,20 +112,21 @@ impl<'a> Worlds<'a> {
         self.pilot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn guided(&mut self, log: Option<Detail>) -> Ran {
-        let log = log.map(|detail| Log::new(detail, Some(Arc::clone(&self.pilot))));
+    fn guided(&mut self, log: Option<Logged>) -> Ran {
+        let log = log.map(|logged| Log::new(logged, Some(Arc::clone(&self.pilot))));
         self.run(Source::Guided(Arc::clone(&self.pilot) as _), log)
     }
 
     fn run(&mut self, source: Source, log: Option<Log>) -> Ran {
         self.runs += 1;
+        self.post.begin(log.as_ref().map(Log::rows));
         let world = self.engine.world(source);
-        let stage = Stage::new(world.handle(), &self.setup, log);
+        let stage = Stage::new(world.handle(), &self.setup, log, &self.post);
         let sim = Sim { stage: Rc::clone(&stage) };
         let (body, limits) = (self.body, &self.limits);
         let done = hook::quiet(|| {
             hook::caught(|| {
-                let future = body(sim.clone());
+                let future = stage.at_work(Who::Future(Arc::from(TEST)), || body(sim.clone()));
                 let on_stage = Rc::clone(&stage);
                 sim.drive(TEST, async move {
                     if let Err(error) = future.await {
@@ -139,6 +144,7 @@ impl<'a> Worlds<'a> {
             let (misfit, drawn) = (None, None);
             Finished { end: End::Stopped, tape, misfit, stray_wake: false, turns: 0, time_ns: 0, drawn }
         });
+        self.post.end();
         let Left { failures, sometimes, log, trace_hash } = stage.leave();
         let mut failure = failures.into_iter().next();
         if finished.stray_wake {

@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::determinism::difference;
 use super::place::{Caller, quoted};
 use super::regressions::Shelf;
 use super::run::{Body, Ran, Worlds};
 use super::shrink::{Points, Tried, shrink};
-use super::stage::{Failure, FailureKind, Setup, Tally};
+use super::stage::{Failure, FailureKind, Logged, Setup, Tally};
+use super::watchdog::{Post, Watchdog};
+use super::whence::{Back, Way, Whence};
 use super::{Check, CheckError, Failed, Passed, Regressions};
 use crate::case::{
     FORMAT, NamedChoice, Origin, PROGRAM, PROGRAM_VERSION, Program, ProgramCase, Shown as WasShown,
 };
-use crate::env::{CASE, Env, SEED, STRATEGY, Shown};
+use crate::env::{CASE, Env, Shown};
 use crate::report::{Detail, FailureReport, last_rows};
-use crate::schedule::StrategyKind;
 use crate::search::deviations::Deviation;
 
 /// Rows of the timeline that a report shows.
@@ -30,27 +32,17 @@ const SHRINK_RUNS_MIN: u64 = 20;
 
 pub(super) struct Session<'a> {
     env: Env,
-    caller: Caller,
-    /// The test, and which of its checks.
-    program: String,
+    way: Way,
     shelf: Option<Shelf>,
     worlds: Worlds<'a>,
     check: &'a Check,
-    strategy: StrategyKind,
+    post: Arc<Post>,
+    _watchdog: Watchdog,
     /// Detail of a timeline that is shown; nothing to show none.
     detail: Option<Detail>,
     sometimes: BTreeMap<String, Tally>,
     remarks: Vec<String>,
     timeline: Option<String>,
-}
-
-/// Where a failing run came from.
-#[derive(Clone, Copy)]
-enum From<'a> {
-    /// The plain run, before any seed.
-    Plain,
-    Seed(u64),
-    Case(&'a ProgramCase, &'a Path),
 }
 
 /// A failure that was made simple.
@@ -75,14 +67,18 @@ impl<'a> Session<'a> {
             Some(Shown::Nothing) => None,
             Some(Shown::Timeline(detail)) => Some(detail),
         };
+        let strategy = env.strategy.unwrap_or(check.strategy);
+        let way = Way { caller, program, strategy, usual: check.strategy };
+        let post = Arc::<Post>::default();
+        let patience = env.hang_after.unwrap_or(check.hang_after);
         Self {
-            strategy: env.strategy.unwrap_or(check.strategy),
-            worlds: Worlds::new(setup, check.limits, body),
+            worlds: Worlds::new(setup, check.limits, body, &post),
+            _watchdog: Watchdog::of(&post, &way, patience),
             env,
-            caller,
-            program,
+            way,
             shelf,
             check,
+            post,
             detail,
             sometimes: BTreeMap::new(),
             remarks: Vec::new(),
@@ -109,12 +105,12 @@ impl<'a> Session<'a> {
 
     /// The case that was asked for, alone.
     fn one_case(&mut self, path: &Path) -> Result<(), CheckError> {
-        let case = ProgramCase::read(&self.caller.find(path))?;
+        let case = ProgramCase::read(&self.way.caller.find(path))?;
         if !self.is_own(&case, path)? {
             return Ok(());
         }
         self.replay(&case, path)?;
-        self.show_alone(|session| session.worlds.deviate(&case.deviations(), session.detail));
+        self.show_alone(|session| session.worlds.deviate(&case.deviations(), session.to_show()));
         Ok(())
     }
 
@@ -122,32 +118,45 @@ impl<'a> Session<'a> {
     fn is_own(&self, case: &ProgramCase, path: &Path) -> Result<bool, CheckError> {
         let Program { package, test, .. } = &case.program;
         let is_foreign =
-            self.caller.package.as_ref().is_some_and(|own| !package.is_empty() && own != package);
+            self.way.caller.package.as_ref().is_some_and(|own| !package.is_empty() && own != package);
         let name = |program: &str| program.split('#').next().unwrap_or(program).to_owned();
-        if is_foreign || name(test) != name(&self.program) {
+        if is_foreign || name(test) != name(&self.way.program) {
             let path = path.display().to_string();
             let text = format!(
                 "{path}: this is {}; the test that reads it is `{}`{}",
                 case.how_to_run(&path),
-                self.caller.test,
-                self.caller
+                self.way.caller.test,
+                self.way
+                    .caller
                     .package
                     .as_ref()
                     .map_or_else(String::new, |own| format!(" of the package `{own}`")),
             );
             return Err(CheckError::OtherTest(text));
         }
-        Ok(*test == self.program)
+        Ok(*test == self.way.program)
     }
 
     /// The seed that was asked for, alone.
     fn one_seed(&mut self, seed: u64) -> Result<(), CheckError> {
         // What the strategies learn from it is part of what a seed means.
-        let _ = self.worlds.plain();
+        self.post.come_from(Whence::Plain);
+        let _ = self.worlds.plain(self.in_case());
         self.seed(seed)?;
-        let strategy = self.strategy;
-        self.show_alone(|session| session.worlds.seed(seed, strategy, session.detail));
+        let strategy = self.way.strategy;
+        self.show_alone(|session| session.worlds.seed(seed, strategy, session.to_show()));
         Ok(())
+    }
+
+    /// The log of a run that is shown.
+    fn to_show(&self) -> Option<Logged> {
+        self.detail.map(Logged::ToShow)
+    }
+
+    /// A run that was asked for alone keeps its log, for it may be one that has no end and cannot be repeated.
+    fn in_case(&self) -> Option<Logged> {
+        let is_alone = self.env.seed.is_some() || self.env.case.is_some();
+        self.detail.filter(|_| is_alone).map(Logged::InCase)
     }
 
     /// A run that was asked for alone is shown though it passes, if the log is asked for too.
@@ -177,7 +186,13 @@ impl<'a> Session<'a> {
     /// Replays a case as far as it fits.
     fn replay(&mut self, case: &ProgramCase, path: &Path) -> Result<(), CheckError> {
         let deviations = case.deviations();
-        let ran = self.worlds.deviate(&deviations, None);
+        let whence = Whence::Case {
+            path: path.to_owned(),
+            seed: case.origin.seed,
+            strategy: case.origin.strategy.clone(),
+        };
+        self.post.come_from(whence.clone());
+        let ran = self.worlds.deviate(&deviations, self.in_case());
         let fit = self.fit(&deviations);
         self.count(&ran);
         let shown = path.display();
@@ -190,7 +205,7 @@ impl<'a> Session<'a> {
         let choices_found = deviations.len();
         let remark = Some(format!("{fit}; {now}"));
         let simple = Simple { failure, deviations, choices_found, shrink_runs: 0, remark };
-        Err(self.failed(From::Case(case, path), simple))
+        Err(self.failed(&whence, simple))
     }
 
     /// How far the last run followed these deviations.
@@ -219,11 +234,12 @@ impl<'a> Session<'a> {
     }
 
     fn all_seeds(&mut self) -> Result<(), CheckError> {
-        let plain = self.worlds.plain();
+        self.post.come_from(Whence::Plain);
+        let plain = self.worlds.plain(None);
         self.count(&plain);
         if plain.failure.is_some() {
             let (again, _) = self.worlds.follow(&plain.tape);
-            return Err(self.found(From::Plain, &plain, &again, Vec::new()));
+            return Err(self.found(&Whence::Plain, &plain, &again, Vec::new()));
         }
         let seeds = self.env.seeds.unwrap_or(self.check.seeds);
         for number in 0..seeds {
@@ -237,31 +253,32 @@ impl<'a> Session<'a> {
             let times = if tally.asked == 1 { "time" } else { "times" };
             format!("  `{name}` never held; it was asked for {} {times}\n", tally.asked)
         });
-        let command = self.caller.command(&format!("SIMVISOR_SEEDS={}", seeds.saturating_mul(10)));
+        let command = self.way.caller.command(&format!("SIMVISOR_SEEDS={}", seeds.saturating_mul(10)));
         Err(CheckError::NeverHeld(format!(
             "{} did not see in {} runs what it should see sometimes:\n{}  more seeds   {command}",
-            self.program,
+            self.way.program,
             self.worlds.runs,
             each.collect::<String>(),
         )))
     }
 
     fn seed(&mut self, seed: u64) -> Result<(), CheckError> {
+        self.post.come_from(Whence::Seed(seed));
         let twice = self.env.check_determinism == Some(true);
-        let log = twice.then_some(Detail::All);
-        let ran = self.worlds.seed(seed, self.strategy, log);
+        let log = if twice { Some(Logged::InCase(Detail::All)) } else { self.in_case() };
+        let ran = self.worlds.seed(seed, self.way.strategy, log);
         self.count(&ran);
         if twice {
-            let again = self.worlds.seed(seed, self.strategy, log);
+            let again = self.worlds.seed(seed, self.way.strategy, log);
             if let Some(text) = difference(&ran, &again) {
-                return Err(self.nondeterministic(From::Seed(seed), text));
+                return Err(self.nondeterministic(&Whence::Seed(seed), text));
             }
         }
         if ran.failure.is_none() {
             return Ok(());
         }
         let (again, made) = self.worlds.follow(&ran.tape);
-        Err(self.found(From::Seed(seed), &ran, &again, made))
+        Err(self.found(&Whence::Seed(seed), &ran, &again, made))
     }
 
     fn count(&mut self, ran: &Ran) {
@@ -273,10 +290,10 @@ impl<'a> Session<'a> {
     }
 
     /// A run failed; `again` is the same run, told by its deviations.
-    fn found(&mut self, from: From<'_>, ran: &Ran, again: &Ran, made: Vec<Deviation>) -> CheckError {
+    fn found(&mut self, whence: &Whence, ran: &Ran, again: &Ran, made: Vec<Deviation>) -> CheckError {
         let failure = ran.failure.clone().expect("it failed");
         if failure.kind == FailureKind::StrayWake {
-            return self.nondeterministic(from, failure.message);
+            return self.nondeterministic(whence, failure.message);
         }
         if again.failure.as_ref().map(|failure| &failure.kind) != Some(&failure.kind) {
             let came = match &again.failure {
@@ -288,13 +305,14 @@ impl<'a> Session<'a> {
                  SIMVISOR_CHECK_DETERMINISM=1",
                 failure.message
             );
-            return self.nondeterministic(from, text);
+            return self.nondeterministic(whence, text);
         }
+        self.post.look_into(&failure);
         let choices_found = made.len();
         let (deviations, shrink_runs) = self.simplify(ran, &failure.kind, made);
         let last = self.worlds.deviate(&deviations, None);
         let failure = last.failure.unwrap_or(failure);
-        self.failed(from, Simple { failure, deviations, choices_found, shrink_runs, remark: None })
+        self.failed(whence, Simple { failure, deviations, choices_found, shrink_runs, remark: None })
     }
 
     fn simplify(&mut self, ran: &Ran, kind: &FailureKind, made: Vec<Deviation>) -> (Vec<Deviation>, u64) {
@@ -319,9 +337,9 @@ impl<'a> Session<'a> {
     }
 
     /// A run that cannot be repeated: nothing of it can be shown but what it said.
-    fn nondeterministic(&mut self, from: From<'_>, text: String) -> CheckError {
+    fn nondeterministic(&mut self, whence: &Whence, text: String) -> CheckError {
         let failure = Failure { kind: FailureKind::StrayWake, message: text, at_ns: 0 };
-        let (command, seed, strategy) = self.origin(from, "SIMVISOR_CHECK_DETERMINISM=1 ");
+        let Back { command, seed, strategy } = self.way.back(whence, "SIMVISOR_CHECK_DETERMINISM=1 ");
         let report = FailureReport {
             broken: failure.kind.verdict().to_owned(),
             message: failure.message.clone(),
@@ -341,46 +359,19 @@ impl<'a> Session<'a> {
             shrink_runs: 0,
             command,
             case: None,
-            report: format!("{}\n\n{report}", self.title(from, &strategy)),
+            report: format!("{}\n\n{report}", self.way.title(whence, &strategy)),
             strategy,
         }))
     }
 
-    /// The line that repeats what came from there, with its seed and strategy.
-    fn origin(&self, from: From<'_>, first: &str) -> (String, Option<u64>, String) {
-        let strategy = match from {
-            From::Plain => StrategyKind::Fifo,
-            From::Seed(_) => self.strategy,
-            From::Case(case, path) => {
-                let variable = format!("{first}{CASE}={}", quoted(&path.display().to_string()));
-                return (self.caller.command(&variable), case.origin.seed, case.origin.strategy.clone());
-            }
-        };
-        let seed = if let From::Seed(seed) = from { seed } else { 0 };
-        let mut variables = format!("{first}{SEED}={seed:#x}");
-        if strategy != self.check.strategy {
-            variables += &format!(" {STRATEGY}={}", strategy.name());
-        }
-        (self.caller.command(&variables), Some(seed), strategy.name().to_owned())
-    }
-
-    fn title(&self, from: From<'_>, strategy: &str) -> String {
-        let program = &self.program;
-        match from {
-            From::Plain => format!("{program} failed in the plain run"),
-            From::Seed(seed) => format!("{program} failed under seed {seed:#x} ({strategy})"),
-            From::Case(_, path) => format!("{program} failed as it did in {}", path.display()),
-        }
-    }
-
     /// Keeps a failure, and tells of it.
-    fn failed(&mut self, from: From<'_>, simple: Simple) -> CheckError {
+    fn failed(&mut self, whence: &Whence, simple: Simple) -> CheckError {
         let Simple { failure, deviations, choices_found, shrink_runs, remark } = simple;
         let runs = self.worlds.runs;
         // The run once more, to be seen. Its schedule does not know that it is watched.
-        let shown = self.worlds.deviate(&deviations, self.detail);
+        let shown = self.worlds.deviate(&deviations, self.to_show());
         let choices = self.worlds.pilot().told();
-        let (command, seed, strategy) = self.origin(from, "");
+        let Back { command, seed, strategy } = self.way.back(whence, "");
         let mut next = Vec::new();
         if choices_found > deviations.len() {
             next.push((
@@ -390,19 +381,19 @@ impl<'a> Session<'a> {
         }
         next.extend(remark.map(|remark| ("replay".to_owned(), remark)));
         next.push(("again".to_owned(), command.clone()));
-        let case = match from {
-            From::Case(_, path) => {
+        let case = match whence {
+            Whence::Case { path, .. } => {
                 next.push(("kept".to_owned(), format!("{}: it stays until it is deleted", path.display())));
-                Some(path.to_owned())
+                Some(path.clone())
             }
-            From::Plain | From::Seed(_) => self.keep(from, &failure, &deviations, &shown, &mut next),
+            Whence::Plain | Whence::Seed(_) => self.keep(whence, &failure, &deviations, &shown, &mut next),
         };
         if self.detail < Some(Detail::All) {
             next.push(("more".to_owned(), "with SIMVISOR_LOG=all the timeline has every record".to_owned()));
         }
         let report = FailureReport {
             broken: failure.kind.broken().unwrap_or(failure.kind.verdict()).to_owned(),
-            message: message_with_place(&failure),
+            message: failure.message_with_place(),
             at_ns: Some(failure.at_ns),
             choices: Some(choices.clone()),
             timeline: last_rows(shown.log.as_deref().unwrap_or_default(), ROWS_MAX, |row| row.contains('✗')),
@@ -412,14 +403,14 @@ impl<'a> Session<'a> {
             seed,
             verdict: failure.kind.verdict().to_owned(),
             rule: failure.kind.broken().map(str::to_owned),
-            message: message_with_place(&failure),
+            message: failure.message_with_place(),
             choices: choices.into_iter().map(|choice| choice.text).collect(),
             choices_found,
             runs,
             shrink_runs,
             command,
             case,
-            report: format!("{}\n\n{report}", self.title(from, &strategy)),
+            report: format!("{}\n\n{report}", self.way.title(whence, &strategy)),
             strategy,
         }))
     }
@@ -427,22 +418,22 @@ impl<'a> Session<'a> {
     /// Writes the case of a failure, and says so.
     fn keep(
         &self,
-        from: From<'_>,
+        whence: &Whence,
         failure: &Failure,
         deviations: &[Deviation],
         shown: &Ran,
         next: &mut Vec<(String, String)>,
     ) -> Option<PathBuf> {
         let shelf = self.shelf.as_ref()?;
-        let (_, seed, strategy) = self.origin(from, "");
+        let Back { seed, strategy, .. } = self.way.back(whence, "");
         let case = ProgramCase {
             format: FORMAT.to_owned(),
             kind: PROGRAM.to_owned(),
             version: PROGRAM_VERSION,
             program: Program {
-                package: self.caller.package.clone().unwrap_or_default(),
-                test: self.program.clone(),
-                command: self.caller.command(""),
+                package: self.way.caller.package.clone().unwrap_or_default(),
+                test: self.way.program.clone(),
+                command: self.way.caller.command(""),
             },
             origin: Origin { simvisor: env!("CARGO_PKG_VERSION").to_owned(), seed, strategy, found_in: None },
             shown: WasShown {
@@ -458,7 +449,7 @@ impl<'a> Session<'a> {
                 let text = format!("{}: it is replayed first from now on; commit it", path.display());
                 next.push(("kept".to_owned(), text));
                 let variable = format!("{CASE}={}", quoted(&path.display().to_string()));
-                next.push(("case".to_owned(), self.caller.command(&variable)));
+                next.push(("case".to_owned(), self.way.caller.command(&variable)));
                 Some(path)
             }
             Err(error) => {
@@ -472,11 +463,4 @@ impl<'a> Session<'a> {
 /// Whether a failure is what the case showed. The place of a panic may have moved with an edit.
 fn is_same_kind(case: &ProgramCase, failure: &Failure) -> bool {
     case.shown.verdict == failure.kind.verdict() && case.shown.rule.as_deref() == failure.kind.broken()
-}
-
-fn message_with_place(failure: &Failure) -> String {
-    match &failure.kind {
-        FailureKind::Panic(Some(place)) => format!("{}\nat {place}", failure.message),
-        _ => failure.message.clone(),
-    }
 }

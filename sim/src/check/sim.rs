@@ -17,6 +17,7 @@ use thiserror::Error;
 use super::hook;
 use super::stage::{FailureKind, Stage};
 use super::supervised::SupervisedBuilder;
+use super::watchdog::Who;
 use crate::choice::Site;
 use crate::world::LaneKind;
 
@@ -90,16 +91,20 @@ impl Sim {
     /// Drives a future whose panics fail the test.
     pub(super) fn drive(&self, name: &str, future: impl Future<Output = ()> + 'static) {
         let stage = Rc::clone(&self.stage);
-        let who = name.to_owned();
+        let who: Arc<str> = Arc::from(name);
+        let lane = Arc::clone(&who);
         let mut future = Box::pin(future);
-        let guarded = poll_fn(move |cx| match hook::caught(|| future.as_mut().poll(cx)) {
-            Ok(polled) => polled,
-            Err((panicked, _)) => {
-                stage.panicked(&who, panicked);
-                Poll::Ready(())
+        let guarded = poll_fn(move |cx| {
+            let poll = || hook::caught(|| future.as_mut().poll(cx));
+            match stage.at_work(Who::Future(Arc::clone(&who)), poll) {
+                Ok(polled) => polled,
+                Err((panicked, _)) => {
+                    stage.panicked(&who, panicked);
+                    Poll::Ready(())
+                }
             }
         });
-        self.stage.world.spawn(LaneKind::Other, &Arc::from(name), guarded);
+        self.stage.world.spawn(LaneKind::Other, &lane, guarded);
     }
 
     /// A task for a supervisor: `body` is called for each attempt, with the token by which it is cancelled.
@@ -184,7 +189,7 @@ impl Sim {
     /// by it would change the run that is to be seen.
     #[must_use]
     pub fn is_logged(&self) -> bool {
-        self.stage.is_logged()
+        self.stage.is_shown()
     }
 
     /// Sets the wall clock, which events are stamped with, forth or back.

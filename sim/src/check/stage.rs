@@ -2,10 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::hook::Panicked;
+use super::watchdog::{Post, Who};
 use super::{Faults, TaskPanics};
 use crate::choice::Site;
 use crate::oracle::Violation;
@@ -70,6 +72,16 @@ impl FailureKind {
     }
 }
 
+impl Failure {
+    /// What happened, and where in the source if that is known.
+    pub(super) fn message_with_place(&self) -> String {
+        match &self.kind {
+            FailureKind::Panic(Some(place)) => format!("{}\nat {place}", self.message),
+            _ => self.message.clone(),
+        }
+    }
+}
+
 /// How often something that should hold sometimes was asked for, and held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Tally {
@@ -105,6 +117,8 @@ pub(super) struct Stage {
     /// Which of the named faults are possible in this run.
     armed: RefCell<BTreeMap<String, bool>>,
     log: RefCell<Option<Log>>,
+    /// Where a watchdog looks.
+    post: Arc<Post>,
     next_op: Cell<u32>,
     /// Supervisors that are in a run.
     pub(super) running: Cell<u32>,
@@ -120,20 +134,63 @@ struct Bench {
     monitor: bool,
 }
 
-/// The log of a run that is repeated to be shown.
+/// A log that a run keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Logged {
+    /// The run is shown.
+    ToShow(Detail),
+    /// The run may have no end, or differ from another.
+    InCase(Detail),
+}
+
+/// The rows of a timeline, which another thread can read though their run has no end.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rows(Arc<Mutex<Vec<u8>>>);
+
+impl Rows {
+    pub(super) fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        String::from_utf8(bytes).expect("timelines are text")
+    }
+}
+
+impl io::Write for Rows {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The log of a run.
 #[derive(Debug)]
 pub(super) struct Log {
-    timeline: Timeline<Vec<u8>>,
+    timeline: Timeline<Rows>,
+    rows: Rows,
+    /// The run is shown.
+    is_shown: bool,
     /// Who makes the choices that are told in between.
     pilot: Option<Arc<Mutex<Pilot>>>,
     told: usize,
 }
 
 impl Log {
-    pub(super) fn new(detail: Detail, pilot: Option<Arc<Mutex<Pilot>>>) -> Self {
-        let mut timeline = Timeline::new(Vec::new()).with_detail(detail);
+    pub(super) fn new(logged: Logged, pilot: Option<Arc<Mutex<Pilot>>>) -> Self {
+        let (detail, is_shown) = match logged {
+            Logged::ToShow(detail) => (detail, true),
+            Logged::InCase(detail) => (detail, false),
+        };
+        let rows = Rows::default();
+        let mut timeline = Timeline::new(rows.clone()).with_detail(detail);
         timeline.heading();
-        Self { timeline, pilot, told: 0 }
+        Self { timeline, rows, is_shown, pilot, told: 0 }
+    }
+
+    /// What is written so far, and will be.
+    pub(super) fn rows(&self) -> Rows {
+        self.rows.clone()
     }
 
     /// Tells of the choices since the last time that were not the plain ones.
@@ -153,8 +210,7 @@ impl Log {
 
     pub(super) fn finish(mut self) -> String {
         self.tell_choices();
-        let bytes = self.timeline.finish().expect("memory takes whatever is written");
-        String::from_utf8(bytes).expect("timelines are text")
+        self.timeline.finish().expect("memory takes whatever is written").text()
     }
 }
 
@@ -167,7 +223,7 @@ pub(super) struct Left {
 }
 
 impl Stage {
-    pub(super) fn new(world: Handle, setup: &Rc<Setup>, log: Option<Log>) -> Rc<Self> {
+    pub(super) fn new(world: Handle, setup: &Rc<Setup>, log: Option<Log>, post: &Arc<Post>) -> Rc<Self> {
         world.set_disorder(setup.faults.disorder);
         Rc::new(Self {
             world,
@@ -178,10 +234,16 @@ impl Stage {
             sometimes: RefCell::default(),
             armed: RefCell::default(),
             log: RefCell::new(log),
+            post: Arc::clone(post),
             next_op: Cell::new(0),
             running: Cell::new(0),
             over: Cell::new(false),
         })
+    }
+
+    /// Does `work`, which is code of the user's.
+    pub(super) fn at_work<T>(&self, who: Who, work: impl FnOnce() -> T) -> T {
+        self.post.at_work(who, self.world.now_ns(), work)
     }
 
     /// A number that no call to a supervisor had before.
@@ -270,7 +332,12 @@ impl Stage {
         self.over.set(true);
     }
 
-    /// Whether somebody will read this run's log.
+    /// Whether this run is one that is shown.
+    pub(super) fn is_shown(&self) -> bool {
+        self.log.borrow().as_ref().is_some_and(|log| log.is_shown) && !self.over.get()
+    }
+
+    /// Whether this run keeps a log.
     pub(super) fn is_logged(&self) -> bool {
         self.log.borrow().is_some() && !self.over.get()
     }

@@ -26,6 +26,7 @@ use super::TaskPanics;
 use super::hook::{self, Panicked};
 use super::sim::Sim;
 use super::stage::Stage;
+use super::watchdog::Who;
 use crate::scenario::event_note;
 use crate::trace::{
     self, Admission, Answer, BackoffNote, BodyEnd, Call, ConfigNote, ControllerNote, HandlerEnd, Header,
@@ -97,6 +98,7 @@ impl SupervisedBuilder {
                 stage: Rc::clone(&stage),
                 number,
                 text,
+                known_as: Arc::from(subscriber.name()),
                 subscriber,
             }));
         }
@@ -581,7 +583,8 @@ impl Tale {
 
     fn tell(mut self, make: impl FnOnce() -> TaskFuture + 'static) -> TaskFuture {
         Box::pin(async move {
-            let mut body = match hook::caught(make) {
+            let who = Who::Task(Arc::clone(&self.name));
+            let mut body = match self.stage.at_work(who, || hook::caught(make)) {
                 Ok(body) => body,
                 Err((panicked, payload)) => {
                     self.panicked(panicked, &*payload);
@@ -594,7 +597,8 @@ impl Tale {
                 // Bodies share whatever they like.
                 rt.touches(simvisor::runtime::Shared::Everything);
                 self.look();
-                match hook::caught(|| body.poll_unpin(cx)) {
+                let who = Who::Task(Arc::clone(&self.name));
+                match self.stage.at_work(who, || hook::caught(|| body.poll_unpin(cx))) {
                     Ok(Poll::Ready(result)) => return Poll::Ready(result),
                     Ok(Poll::Pending) => {}
                     Err((panicked, payload)) => {
@@ -667,6 +671,7 @@ struct Audience {
     stage: Rc<Stage>,
     number: usize,
     text: Text,
+    known_as: Arc<str>,
     subscriber: Rc<dyn Subscribe>,
 }
 
@@ -686,9 +691,9 @@ impl Subscribe for Audience {
         Box::pin(async move {
             let mut handler = None;
             poll_fn(|cx| {
-                let polled = hook::caught(|| {
-                    handler.get_or_insert_with(|| handling.audience.subscriber.on_event(event)).poll_unpin(cx)
-                });
+                let Audience { stage, subscriber, known_as, .. } = handling.audience;
+                let poll = || handler.get_or_insert_with(|| subscriber.on_event(event)).poll_unpin(cx);
+                let polled = stage.at_work(Who::Subscriber(Arc::clone(known_as)), || hook::caught(poll));
                 polled.unwrap_or_else(|(_, payload)| {
                     let text = spoken(&*payload).unwrap_or(UNSPOKEN);
                     let text = handling.audience.stage.texts.borrow_mut().intern(text);

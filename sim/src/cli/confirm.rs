@@ -38,7 +38,7 @@ pub(super) fn carry_out(
     let found = found.map_err(|error| Trouble::Input(format!("{}: {error}", path.display())))?;
     let mut cases = Vec::new();
     for Surveyed { neighbourhood, broken, .. } in &found.surveyed {
-        if let Some((finding, case)) = broken {
+        if let Some((finding, Some(case))) = broken {
             std::fs::create_dir_all(out)
                 .map_err(|error| Trouble::Input(format!("{}: cannot be made: {error}", out.display())))?;
             let path = out.join(format!("{}-near-{}.json", finding.rule, neighbourhood.name()));
@@ -104,8 +104,9 @@ fn tell<'p>(
             Some((Finding { rule, message, at_ns }, _)) => {
                 let at = nanos_text(*at_ns);
                 line(page, name, &format!("{BAD}{rule}{BAD:#} at {at} after {clean} clean runs: {message}"));
-                if let Some(path) = case_of(*neighbourhood) {
-                    line(page, "", &replay_line(path, started));
+                match case_of(*neighbourhood) {
+                    Some(path) => line(page, "", &replay_line(path, started)),
+                    None => line(page, "", "no case: the choices of this run are lost, for it has no end"),
                 }
             }
         }

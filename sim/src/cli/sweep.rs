@@ -57,7 +57,7 @@ pub(crate) struct Sweep {
     /// Stop after this many failing seeds
     #[arg(long, value_name = "N", value_parser = positive, default_value = "100")]
     max_failures: u64,
-    /// Seconds of real time after which a seed counts as hung
+    /// Seconds of real time after which a seed, or with --confirm a run, counts as hung
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     hang_after: Duration,
     /// Fail if a rule was put to the test fewer than this many times
@@ -93,6 +93,7 @@ impl Sweep {
                 found_in: self.found_in,
                 runs: self.seeds,
                 confidence: self.confidence,
+                hang_after: self.hang_after,
                 ..default
             };
             return confirm::carry_out(case, &options, &self.out, self.format, page, started);

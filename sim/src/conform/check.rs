@@ -63,9 +63,12 @@ pub enum CheckError {
     },
 }
 
+/// Texts that a trace may have before those are forgotten of which nobody speaks any more.
+const TEXTS_MIN: usize = 1 << 14;
+
 /// Reads a trace to its end and judges it as far as it goes. `path_for_messages` is how errors call the input.
 ///
-/// Memory is bounded by one line and by what the judges keep of live tasks.
+/// Memory is bounded by one line and by what the judges keep of live tasks, and of the latest events.
 ///
 /// # Errors
 /// If the input fails, no line of it is a record, or it was made by a later version of the format.
@@ -79,6 +82,7 @@ pub fn check<R: BufRead>(
     let mut reading =
         Reading { renumbered: judge.dialect().sequence == Sequence::Renumber, ..Reading::default() };
     let mut header = None;
+    let mut texts_max = TEXTS_MIN;
     while let Some(length) = lines.advance()? {
         reading.line = lines.number;
         if length == Length::TooLong {
@@ -98,9 +102,19 @@ pub fn check<R: BufRead>(
             let fate = judge.record(&record, Some(lines.number), &mut glossary.texts);
             reading.fate(fate);
         }
+        if glossary.texts.len() >= texts_max {
+            judge.forget_gone(&mut glossary.texts);
+            glossary.recount();
+            texts_max = TEXTS_MIN.max(2 * glossary.texts.len());
+        }
     }
     let no_trace = |first: String| CheckError::NoTrace { path: path_for_messages.to_owned(), first };
-    let header: Header = header.ok_or_else(|| no_trace("; it is empty".to_owned()))?;
+    let header: Header = header.ok_or_else(|| {
+        no_trace(match lines.number {
+            0 => "; it is empty".to_owned(),
+            _ => format!("; no line of it has at most {LINE_BYTES_MAX} bytes and anything in it"),
+        })
+    })?;
     if reading.records == 0 && !reading.has_header {
         let first = reading.oddities.seen().last().map(|oddity| format!("; {}", oddity.what));
         return Err(no_trace(first.unwrap_or_default()));

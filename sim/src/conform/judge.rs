@@ -7,7 +7,7 @@ use super::foreign::ForeignRecord;
 use super::translate::{Fate, Translator};
 use crate::oracle::{Excuse, Monitor, RULES, Rules};
 use crate::search::MONITOR;
-use crate::trace::{EndNote, Header, Record, Restart, Sink, SpecNote, Texts, What};
+use crate::trace::{EndNote, Header, Held, Record, Restart, Sink, SpecNote, Texts, What};
 
 /// Something that the runtime did and the contract does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -267,6 +267,22 @@ impl Judge {
             Call::Add(spec) | Call::Submit { spec, .. } => spins(spec),
             _ => false,
         };
+    }
+
+    /// Forgets tasks that are gone, and every text that nobody speaks of any more: numbers of texts from before mean
+    /// something else afterwards. Call it between two records; a name that comes back is one that was never there.
+    pub fn forget_gone(&mut self, texts: &mut Texts) {
+        let mut held = Held::default();
+        self.rules.forget_gone(&mut held);
+        self.monitor.forget_gone(&mut held);
+        self.translator.forget_gone(&mut held);
+        texts.forget_all_but(&held);
+    }
+
+    /// How many tasks are remembered, by whoever remembers most.
+    #[must_use]
+    pub fn remembers(&self) -> usize {
+        self.rules.remembers().max(self.monitor.remembers()).max(self.translator.remembers())
     }
 
     /// The trace is over.

@@ -10,7 +10,7 @@ use simvisor::{BackoffSource, EventKind};
 
 use super::dialect::{Answered, Becomes, Dialect, EventRule, Field, Observed, Sequence, State};
 use super::foreign::{ForeignEvent, ForeignRecord, ForeignWhat};
-use crate::trace::{Answer, Call, EventNote, Header, KINDS, Record, SpecNote, Text, Texts, What};
+use crate::trace::{Answer, Call, EventNote, Header, Held, KINDS, Record, SpecNote, Text, Texts, What};
 
 /// Most events whose numbers are kept for those who receive them.
 const NUMBERS_MAX: usize = 1 << 20;
@@ -29,6 +29,8 @@ struct Known {
     attempt: u32,
     reason: Option<Text>,
     timeout_ns: u64,
+    /// How often it was looked at without being registered, see [`Translator::forget_gone`].
+    looked_at: u8,
 }
 
 /// A call without an answer.
@@ -113,6 +115,26 @@ impl Translator {
         self.numbers_max = usize::try_from(wanted).map_or(NUMBERS_MAX, |wanted| wanted.min(NUMBERS_MAX));
         self.next_seq = 0;
         self.identities.clear();
+    }
+
+    /// Forgets tasks that are gone, and those that were asked for long ago and never came. Holds the texts that are still
+    /// spoken of.
+    pub fn forget_gone(&mut self, held: &mut Held) {
+        let asked = &self.asked;
+        self.tasks.retain(|task, known| {
+            known.looked_at = if known.registered { 0 } else { known.looked_at + 1 };
+            known.looked_at < 3 || asked.iter().any(|asked| asked.task == *task)
+        });
+        let tasks = &self.tasks;
+        self.identities.retain(|_, task| tasks.contains_key(task));
+        held.hold_all(self.tasks.iter().flat_map(|(task, known)| [Some(*task), known.reason]).flatten());
+        held.hold_all(self.asked.iter().map(|asked| asked.task));
+    }
+
+    /// How many tasks it remembers.
+    #[must_use]
+    pub fn remembers(&self) -> usize {
+        self.tasks.len().max(self.identities.len())
     }
 
     /// Appends what a record means to `out`.

@@ -10,7 +10,7 @@ mod world;
 pub use corpus::{Seed, seeds};
 pub use differential::differential;
 pub use readers::{case_file, scenario_toml, trace_jsonl};
-pub use world::{Found, World};
+pub use world::{Found, Runs, World};
 
 /// The names of the targets.
 pub const TARGETS: [&str; 5] = ["world", "case_file", "scenario_toml", "trace_jsonl", "differential"];

@@ -85,6 +85,22 @@ impl Controller {
         self.pending = 0;
     }
 
+    /// Tasks of slots that are at work, and of submissions.
+    pub(super) fn refers_to(&self, mut each: impl FnMut(usize)) {
+        self.undecided.iter().for_each(|submission| each(submission.task));
+        let at_work = |slot: &Slot| {
+            slot.phase != Phase::Idle || slot.start.is_some() || !slot.pending.is_empty() || slot.superseded
+        };
+        (0..).zip(&self.slots).filter(|(_, slot)| at_work(slot)).for_each(|(task, _)| each(task));
+    }
+
+    /// A task is forgotten.
+    pub(super) fn forget(&mut self, task: usize) {
+        if let Some(slot) = self.slots.get_mut(task) {
+            *slot = Slot::default();
+        }
+    }
+
     pub(super) fn is_configured(&self) -> bool {
         self.limits.is_some()
     }

@@ -4,7 +4,16 @@ use simvisor::{BackoffSource, EventKind};
 
 use super::state::Now;
 use super::{Report, Rule};
-use crate::trace::{EventNote, HandlerEnd, Header, Text, Texts, kind_name};
+use crate::trace::{EventNote, HandlerEnd, Header, Held, Text, Texts, kind_name};
+
+/// How many events back a receiver or a subscriber may be: what bus and queues hold, and some.
+pub(super) fn reach(header: &Header) -> u64 {
+    let queues = header.subscribers.iter().map(|&(_, capacity)| capacity).max().unwrap_or(0);
+    queues.saturating_add(header.config.bus_capacity).saturating_add(4096).min(REACH_MAX)
+}
+
+/// The furthest reach.
+const REACH_MAX: u64 = 1 << 20;
 
 /// Task of the notices of a lagging listener.
 const LISTENER: &str = "subscriber_listener";
@@ -19,16 +28,61 @@ pub(super) struct Delivery {
     /// Events that are not about a subscriber.
     ordinary: u64,
     wall_ns: i64,
-    /// Numbers of events about a subscriber, in order. Few, as a rule.
-    about: Vec<u64>,
+    /// Numbers of events about a subscriber. Few, as a rule.
+    about: Late,
     /// Numbers of the listener's notices, which are not on the bus.
-    notices: Vec<u64>,
+    notices: Late,
     /// What the listener said it lost, in all.
     listener_lost: u64,
     receivers: Vec<Receiver>,
     subscribers: Vec<Subscriber>,
     /// A receiver, the listener or a queue lost something.
     lost: bool,
+    /// Some subscriber's panic is not reported yet.
+    panicking: bool,
+}
+
+/// Numbers in order, the latest of them by themselves and the others by their count.
+#[derive(Debug, Default)]
+struct Late {
+    numbers: Vec<u64>,
+    gone: u64,
+    reach: u64,
+}
+
+impl Late {
+    fn clear(&mut self, reach: u64) {
+        self.numbers.clear();
+        self.gone = 0;
+        self.reach = reach;
+    }
+
+    fn push(&mut self, number: u64) {
+        let reach = self.reach as usize;
+        if self.numbers.len() >= 2 * reach.max(1) {
+            self.gone += (self.numbers.len() - reach) as u64;
+            self.numbers.drain(..self.numbers.len() - reach);
+        }
+        self.numbers.push(number);
+    }
+
+    /// How many there were.
+    fn count(&self) -> u64 {
+        self.gone + self.numbers.len() as u64
+    }
+
+    fn count_below(&self, number: u64) -> u64 {
+        self.gone + self.numbers.partition_point(|&known| known < number) as u64
+    }
+
+    /// As a rule there are none, or it is later than all of them.
+    #[inline]
+    fn has(&self, number: u64) -> bool {
+        match self.numbers.last() {
+            Some(&last) if number < last => self.numbers.binary_search(&number).is_ok(),
+            last => last == Some(&number),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -67,11 +121,12 @@ impl Delivery {
         self.bus.clear();
         self.ordinary = 0;
         self.wall_ns = i64::MIN;
-        self.about.clear();
-        self.notices.clear();
+        self.about.clear(reach(header));
+        self.notices.clear(reach(header));
         self.listener_lost = 0;
         self.receivers.clear();
         self.lost = false;
+        self.panicking = false;
         self.subscribers.clear();
         self.subscribers.extend(header.subscribers.iter().map(|&(name, capacity)| Subscriber {
             name,
@@ -85,6 +140,19 @@ impl Delivery {
             overflows: 0,
             owes_panic: None,
         }));
+    }
+
+    /// Events so far.
+    pub(super) fn published(&self) -> u64 {
+        self.next_seq
+    }
+
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.hold_all(self.receivers.iter().map(|receiver| receiver.name));
+        for subscriber in &self.subscribers {
+            held.hold(subscriber.name);
+            held.hold_all(subscriber.owes_panic);
+        }
     }
 
     /// Whether anything was lost anywhere, reports of it apart.
@@ -102,15 +170,12 @@ impl Delivery {
 
     /// Events on the bus so far.
     fn bus_end(&self) -> u64 {
-        if self.disorder {
-            self.bus.len() as u64
-        } else {
-            self.next_seq.saturating_sub(self.notices.len() as u64)
-        }
+        if self.disorder { self.bus.len() as u64 } else { self.next_seq.saturating_sub(self.notices.count()) }
     }
 
+    #[inline]
     fn is_about_subscriber(&self, seq: u64) -> bool {
-        self.about.binary_search(&seq).is_ok()
+        self.about.has(seq)
     }
 
     pub(super) fn event(&mut self, event: &EventNote, now: &Now<'_>, report: &mut Report) {
@@ -231,14 +296,14 @@ impl Delivery {
 
     /// Events that went to the subscribers, notices and double deliveries included.
     fn to_subscribers(&self) -> u64 {
-        self.bus_end() + self.notices.len() as u64
+        self.bus_end() + self.notices.count()
     }
 
     pub(super) fn delivered(&mut self, seq: u64, now: &Now<'_>, report: &mut Report) {
         if !self.disorder {
             return;
         }
-        if seq >= self.next_seq || self.notices.binary_search(&seq).is_ok() {
+        if seq >= self.next_seq || self.notices.has(seq) {
             report.breaks(
                 Rule::S10,
                 format!("event {seq} was put on the bus at {} ns and does not belong there", now.at_ns),
@@ -256,8 +321,8 @@ impl Delivery {
 
     pub(super) fn received(&mut self, receiver: Text, seq: u64, now: &Now<'_>, report: &mut Report) {
         let name = now.texts.get(receiver);
-        let notices_before = self.notices.partition_point(|&notice| notice < seq) as u64;
-        if self.notices.binary_search(&seq).is_ok() {
+        let notices_before = self.notices.count_below(seq);
+        if self.notices.has(seq) {
             report.breaks(
                 Rule::S8,
                 format!("bus receiver `{name}` got event {seq}, a notice that goes to subscribers alone"),
@@ -324,7 +389,7 @@ impl Delivery {
             report.witness(Rule::S10);
             receiver.got.sort_unstable();
             receiver.got.dedup();
-            let is_notice = |seq: &u64| self.notices.binary_search(seq).is_ok();
+            let is_notice = |seq: &u64| self.notices.has(*seq);
             let owed = (receiver.from_seq..self.next_seq).filter(|seq| !is_notice(seq));
             if let Some(missing) = owed
                 .clone()
@@ -349,31 +414,36 @@ impl Delivery {
 
     pub(super) fn handler_entered(&mut self, name: Text, seq: u64, now: &Now<'_>, report: &mut Report) {
         let about = self.is_about_subscriber(seq);
-        let is_notice = about && self.notices.binary_search(&seq).is_ok();
+        let is_notice = about && self.notices.has(seq);
         let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == name) else {
             return;
         };
-        let name = now.texts.get(name);
+        let name = || now.texts.get(name);
         if let Some(message) = subscriber.owes_panic.take() {
-            let message = now.texts.get(message);
+            let (name, message) = (name(), now.texts.get(message));
             report.breaks(
                 Rule::S7,
                 format!("the panic `{message}` of `{name}` was not reported before its next event"),
             );
         }
         if let Some(earlier) = subscriber.in_hand {
-            report
-                .breaks(Rule::S5, format!("`{name}` was given event {seq} while it was handling {earlier}"));
+            report.breaks(
+                Rule::S5,
+                format!("`{}` was given event {seq} while it was handling {earlier}", name()),
+            );
         }
         if seq >= self.next_seq {
-            report.breaks(Rule::S5, format!("`{name}` was given event {seq}, which was not published"));
+            report.breaks(Rule::S5, format!("`{}` was given event {seq}, which was not published", name()));
         }
         // A notice overtakes what is still on the bus ([S8]).
         if !is_notice && !self.disorder && subscriber.last_entered.is_some_and(|last| last >= seq) {
             let last = subscriber.last_entered.unwrap_or_default();
             report.breaks(
                 Rule::S5,
-                format!("`{name}` was given event {seq} after {last}: its queue is not first in, first out"),
+                format!(
+                    "`{}` was given event {seq} after {last}: its queue is not first in, first out",
+                    name()
+                ),
             );
         }
         subscriber.in_hand = Some(seq);
@@ -393,7 +463,7 @@ impl Delivery {
         now: &Now<'_>,
         report: &mut Report,
     ) {
-        let about = self.is_about_subscriber(seq);
+        let about = matches!(how, HandlerEnd::Panic(_)) && self.is_about_subscriber(seq);
         let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == name) else {
             return;
         };
@@ -405,6 +475,7 @@ impl Delivery {
                 report.witness(Rule::S7);
                 if !about {
                     subscriber.owes_panic = Some(message);
+                    self.panicking = true;
                 }
             }
             HandlerEnd::Dropped => {
@@ -471,7 +542,7 @@ impl Delivery {
             );
         }
         if let Some(last) = subscriber.last_entered.filter(|_| !self.disorder) {
-            let about_before = self.about.partition_point(|&about| about < last) as u64;
+            let about_before = self.about.count_below(last);
             let about_last = u64::from(self.is_about_subscriber(last));
             let entered_before = subscriber.entered_ordinary.saturating_sub(1 - about_last);
             let skipped = last.saturating_sub(about_before).saturating_sub(entered_before);
@@ -494,6 +565,9 @@ impl Delivery {
 
     /// The instant is over.
     pub(super) fn settle(&mut self, report: &mut Report, texts: &Texts) {
+        if !std::mem::take(&mut self.panicking) {
+            return;
+        }
         for subscriber in &mut self.subscribers {
             if let Some(message) = subscriber.owes_panic.take() {
                 let (name, message) = (texts.get(subscriber.name), texts.get(message));

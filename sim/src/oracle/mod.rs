@@ -24,7 +24,7 @@ use excuse::Excuses;
 pub use monitor::{Monitor, Unexplained};
 use state::{Now, State};
 
-use crate::trace::{EndNote, Header, Record, Sink, Texts, What};
+use crate::trace::{EndNote, EventNote, Header, Held, Record, Sink, Texts, What};
 
 /// A rule's name and meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,27 +109,42 @@ pub struct Violation {
 }
 
 /// Collects what the rules find.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Report {
     violations: Vec<Violation>,
     excuses: Excuses,
-    witnesses: Vec<u64>,
+    witnesses: [u64; RULES.len()],
     /// Rules that were broken in this trace: one report for each is enough.
     broken: u64,
     at_ns: u64,
-    record: u64,
+    /// Records so far, the one that is looked at included.
+    records: u64,
+    /// Number of the event that is looked at, if it is one.
     seq: Option<u64>,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            violations: Vec::new(),
+            excuses: Excuses::default(),
+            witnesses: [0; RULES.len()],
+            broken: 0,
+            at_ns: 0,
+            records: 0,
+            seq: None,
+        }
+    }
 }
 
 impl Report {
     fn reset(&mut self) {
         self.violations.clear();
         self.excuses.reset();
-        self.witnesses.clear();
-        self.witnesses.resize(RULES.len(), 0);
+        self.witnesses = [0; RULES.len()];
         self.broken = 0;
         self.at_ns = 0;
-        self.record = 0;
+        self.records = 0;
         self.seq = None;
     }
 
@@ -145,7 +160,7 @@ impl Report {
         let bit = 1 << rule as u32;
         if self.broken & bit == 0 && !self.excuses.covers(RULES[rule as usize].id, &message) {
             self.broken |= bit;
-            let (at_ns, record, seq) = (self.at_ns, self.record, self.seq);
+            let (at_ns, record, seq) = (self.at_ns, self.records.saturating_sub(1), self.seq);
             self.violations.push(Violation { rule: RULES[rule as usize].id, message, at_ns, record, seq });
         }
     }
@@ -195,6 +210,26 @@ impl Rules {
         &self.report.witnesses
     }
 
+    /// Forgets tasks that are gone and that nothing refers to, and holds the texts that are still spoken of. A name that
+    /// comes back later is one that was never there.
+    ///
+    /// A long trace is judged in bounded memory if this is called now and then, see [`Texts::forget_all_but`].
+    pub fn forget_gone(&mut self, held: &mut Held) {
+        let Self { state, delivery, trackers, run, .. } = self;
+        state.forget_gone(run.stuck());
+        state.hold(held);
+        run.hold(held);
+        delivery.hold(held);
+        trackers.forget_gone(delivery.published());
+        trackers.hold(held);
+    }
+
+    /// How many tasks it remembers.
+    #[must_use]
+    pub fn remembers(&self) -> usize {
+        self.state.remembers()
+    }
+
     /// All instants before `until_ns` are over: whatever was owed within them must have come.
     fn settle(&mut self, until_ns: u64, texts: &Texts) {
         let Self { state, delivery, run, report, .. } = self;
@@ -208,7 +243,7 @@ impl Sink for Rules {
     fn begin(&mut self, header: &Header, _texts: &Texts) {
         self.state.reset(header);
         self.delivery.reset(header);
-        self.trackers.reset();
+        self.trackers.reset(header);
         self.run.reset(header);
         self.report.reset();
         self.over = false;
@@ -218,81 +253,102 @@ impl Sink for Rules {
         if self.over {
             return; // what a world drops when it is taken down says nothing about the runtime
         }
+        self.report.records += 1;
         if record.at_ns != self.state.at_ns {
             self.settle(record.at_ns, texts);
             self.state.at_ns = record.at_ns;
+            self.report.at_ns = record.at_ns;
         }
         let now = Now { at_ns: record.at_ns, turn: record.turn, texts };
-        self.report.at_ns = record.at_ns;
-        let Self { state, delivery, trackers, run, report, .. } = self;
-        report.seq = match &record.what {
-            What::Event(event) => Some(event.seq),
-            _ => None,
-        };
+        self.report.seq = None;
         match &record.what {
-            What::Event(event) => {
-                run.before_event(event, &now, report);
-                delivery.event(event, &now, report);
-                trackers.event(event);
-                state.event(event, &now, run, report);
-                run.after_event(event, state, &now, report);
+            What::Event(event) => self.event(event, &now),
+            What::HandlerEntered { subscriber, seq } => {
+                self.run.handler_entered(*subscriber, &now, &mut self.report);
+                self.delivery.handler_entered(*subscriber, *seq, &now, &mut self.report);
             }
-            What::Call { op, call } => {
-                run.call(*op, call, state, &now, report);
-                state.call(*op, call, &now, run, report);
-            }
-            What::Answer { op, answer } => {
-                state.answer(*op, answer, &now, run, report);
-                run.answer(*op, answer, state, delivery, &now, report);
+            What::HandlerLeft { subscriber, seq, how } => {
+                let until_ns = self.run.drained_until();
+                self.delivery.handler_left(*subscriber, *seq, *how, until_ns, &now, &mut self.report);
             }
             What::BodyEntered { task, attempt, op } => {
-                run.body_entered(*task, &now, report);
-                state.body_entered(*task, *attempt, *op, &now, report);
+                self.run.body_entered(*task, &now, &mut self.report);
+                self.state.body_entered(*task, *attempt, *op, &now, &mut self.report);
             }
-            What::BodyLeft { task, attempt, how } => state.body_left(*task, *attempt, *how, report),
-            What::BodyCancelled { task, attempt } => state.body_cancelled(*task, *attempt, &now, run, report),
-            What::Delivered { seq } => delivery.delivered(*seq, &now, report),
-            What::AliveSeen { receiver, alive } => trackers.seen(*receiver, alive, &now, report),
+            What::BodyLeft { task, attempt, how } => self.state.body_left(*task, *attempt, *how),
+            other => self.observe(other, &now),
+        }
+    }
+}
+
+impl Rules {
+    #[inline(never)]
+    fn event(&mut self, event: &EventNote, now: &Now<'_>) {
+        let Self { state, delivery, trackers, run, report, .. } = self;
+        report.seq = Some(event.seq);
+        run.before_event(event, now, report);
+        delivery.event(event, now, report);
+        trackers.event(event);
+        state.event(event, now, run, report);
+        run.after_event(event, state, now, report);
+    }
+
+    /// What is seldom told of.
+    #[inline(never)]
+    fn observe(&mut self, what: &What, now: &Now<'_>) {
+        let Self { state, delivery, trackers, run, report, .. } = self;
+        match what {
+            // These have been taken by their own.
+            What::Event(_)
+            | What::HandlerEntered { .. }
+            | What::HandlerLeft { .. }
+            | What::BodyEntered { .. }
+            | What::BodyLeft { .. } => {}
+            What::Call { op, call } => {
+                run.call(*op, call, state, now, report);
+                state.call(*op, call, now, run, report);
+            }
+            What::Answer { op, answer } => {
+                state.answer(*op, answer, now, run, report);
+                run.answer(*op, answer, state, delivery, now, report);
+            }
+            What::BodyCancelled { task, attempt } => state.body_cancelled(*task, *attempt, now, run, report),
+            What::Delivered { seq } => delivery.delivered(*seq, now, report),
+            What::AliveSeen { receiver, alive } => trackers.seen(*receiver, alive, now, report),
             What::Received { receiver, seq } => {
                 trackers.received(*receiver, *seq);
-                delivery.received(*receiver, *seq, &now, report);
+                delivery.received(*receiver, *seq, now, report);
             }
-            What::Lagged { receiver, lost } => delivery.lagged(*receiver, *lost, &now, report),
+            What::Lagged { receiver, lost } => delivery.lagged(*receiver, *lost, now, report),
             What::ReceiverOpened { receiver } => {
                 trackers.opened(*receiver);
                 delivery.opened(*receiver);
             }
             What::ReceiverClosed { receiver } => {
                 trackers.closed(*receiver);
-                delivery.closed(*receiver, &now, report);
-            }
-            What::HandlerEntered { subscriber, seq } => {
-                run.handler_entered(*subscriber, &now, report);
-                delivery.handler_entered(*subscriber, *seq, &now, report);
-            }
-            What::HandlerLeft { subscriber, seq, how } => {
-                delivery.handler_left(*subscriber, *seq, *how, run.drained_until(), &now, report);
+                delivery.closed(*receiver, now, report);
             }
             What::Counters { subscriber, handled, panicked, dropped, lagged } => {
                 let counters = [*handled, *panicked, *dropped, *lagged];
-                delivery.counters(*subscriber, counters, run.was_cut_short(), &now, report);
+                delivery.counters(*subscriber, counters, run.was_cut_short(), now, report);
             }
             What::Leftovers { futures, timers, permits } => {
                 run.leftovers([*futures, *timers, *permits], report);
             }
             What::WallSet { .. } => delivery.wall_set(),
             What::Calm => run.calm(),
-            What::End(end) => {
-                self.over = true;
-                if matches!(end, EndNote::Done | EndNote::Deadlock(_)) {
-                    self.settle(record.at_ns.saturating_add(1), texts);
-                    let Self { state, delivery, run, report, .. } = self;
-                    let lost = delivery.has_lost();
-                    state.end(run, &now, report);
-                    run.end(matches!(end, EndNote::Done), lost, state, &now, report);
-                }
-            }
+            What::End(end) => self.end(end, now),
         }
-        self.report.record += 1;
+    }
+
+    fn end(&mut self, end: &EndNote, now: &Now<'_>) {
+        self.over = true;
+        if matches!(end, EndNote::Done | EndNote::Deadlock(_)) {
+            self.settle(now.at_ns.saturating_add(1), now.texts);
+            let Self { state, delivery, run, report, .. } = self;
+            let lost = delivery.has_lost();
+            state.end(run, now, report);
+            run.end(matches!(end, EndNote::Done), lost, state, now, report);
+        }
     }
 }

@@ -49,6 +49,20 @@ enum OpKind {
     },
 }
 
+impl Op {
+    /// The task that it is about.
+    pub(super) fn task(&self) -> Option<usize> {
+        match self.kind {
+            OpKind::Add { task, .. }
+            | OpKind::Remove { task, .. }
+            | OpKind::Cancel { task, .. }
+            | OpKind::IsAlive(task)
+            | OpKind::Submit { task, .. } => Some(task),
+            OpKind::List | OpKind::Snapshot | OpKind::WaitReady | OpKind::Shutdown => None,
+        }
+    }
+}
+
 pub(super) fn call(state: &mut State, op: u32, call: &Call, now: &Now<'_>, run: &Run, report: &mut Report) {
     let kind = match call {
         Call::Run(_) | Call::Serve => {

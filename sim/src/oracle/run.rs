@@ -5,7 +5,7 @@ use simvisor::EventKind;
 use super::delivery::Delivery;
 use super::state::{Body, Now, State};
 use super::{Report, Rule};
-use crate::trace::{Answer, Call, EventNote, Header, SpecNote, Text};
+use crate::trace::{Answer, Call, EventNote, Header, Held, SpecNote, Text};
 
 /// How a shutdown ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,15 @@ impl Run {
             specs,
             ..Self::default()
         };
+    }
+
+    /// Tasks that were stuck when grace was over.
+    pub(super) fn stuck(&self) -> &[usize] {
+        &self.stuck
+    }
+
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.hold_all(self.specs.iter().map(|spec| spec.task));
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -108,6 +117,7 @@ impl Run {
         Some((self.op?, spec))
     }
 
+    #[inline]
     fn after_the_end(&self, what: impl FnOnce() -> String, report: &mut Report) {
         if self.over {
             report.breaks(Rule::D6, format!("{} after the run had returned", what()));

@@ -13,7 +13,7 @@ use super::controller::Controller;
 use super::registry::Op;
 use super::run::Run;
 use super::{Report, Rule, attempts, registry, restarts};
-use crate::trace::{Answer, BodyEnd, Call, EventNote, Header, SpecNote, Text, Texts};
+use crate::trace::{Answer, BodyEnd, Call, EventNote, Header, Held, SpecNote, Text, Texts};
 
 /// The record that is being looked at.
 pub(super) struct Now<'a> {
@@ -194,6 +194,8 @@ pub(super) struct State {
     /// The instant that is being looked at.
     pub(super) at_ns: u64,
     pub(super) tasks: Vec<Task>,
+    /// Entries of tasks that were forgotten, to be used again.
+    free: Vec<u32>,
     /// Index of a task by its name's number, plus 1.
     index: Vec<u32>,
     pub(super) max_concurrent: u64,
@@ -222,6 +224,7 @@ impl State {
     pub(super) fn reset(&mut self, header: &Header) {
         self.at_ns = 0;
         self.tasks.clear();
+        self.free.clear();
         self.index.clear();
         self.max_concurrent = header.config.max_concurrent;
         self.late_ns = header.config.timer_late_ns;
@@ -241,16 +244,64 @@ impl State {
     }
 
     /// The task of a name.
+    #[inline]
     pub(super) fn find(&mut self, name: Text) -> usize {
+        match self.index.get(name.index()) {
+            Some(&number) if number > 0 => number as usize - 1,
+            _ => self.meet(name),
+        }
+    }
+
+    #[cold]
+    fn meet(&mut self, name: Text) -> usize {
         if self.index.len() <= name.index() {
             self.index.resize(name.index() + 1, 0);
         }
-        if let Some(index) = self.index[name.index()].checked_sub(1) {
-            return index as usize;
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.tasks[index as usize] = Task::new(name);
+                index as usize
+            }
+            None => {
+                self.tasks.push(Task::new(name));
+                self.tasks.len() - 1
+            }
+        };
+        self.index[name.index()] = index as u32 + 1;
+        index
+    }
+
+    pub(super) fn remembers(&self) -> usize {
+        self.tasks.len() - self.free.len()
+    }
+
+    /// Forgets tasks that are gone and that nothing refers to. `stuck`: tasks that the run refers to.
+    pub(super) fn forget_gone(&mut self, stuck: &[usize]) {
+        let mut stays: Vec<_> = self.tasks.iter().map(|task| task.registered).collect();
+        self.free.iter().for_each(|&free| stays[free as usize] = true);
+        let debts = self.debts.iter().map(|debt| debt.task as usize);
+        let others = stuck.iter().copied().chain(self.latest_due.map(|(_, task)| task)).chain(debts);
+        others.chain(self.ops.iter().filter_map(Op::task)).for_each(|task| stays[task] = true);
+        self.controller.refers_to(|task| stays[task] = true);
+        self.dues.retain(|Reverse(due)| stays[due.task as usize]);
+        self.waiters.retain(|due| stays[due.task as usize]);
+        for (place, _) in stays.iter().enumerate().filter(|(_, stays)| !**stays) {
+            self.index[self.tasks[place].name.index()] = 0;
+            self.controller.forget(place);
+            self.tasks[place] = Task::new(self.tasks[place].name);
+            self.free.push(place as u32);
         }
-        self.tasks.push(Task::new(name));
-        self.index[name.index()] = self.tasks.len() as u32;
-        self.tasks.len() - 1
+    }
+
+    pub(super) fn hold(&self, held: &mut Held) {
+        for task in self.index.iter().filter_map(|number| number.checked_sub(1)) {
+            let task = &self.tasks[task as usize];
+            held.hold(task.name);
+            held.hold_all(task.reason);
+            if let Body::Left(BodyEnd::Fail(text) | BodyEnd::Fatal(text) | BodyEnd::Panic(text)) = task.body {
+                held.hold(text);
+            }
+        }
     }
 
     pub(super) fn owe(&mut self, task: usize, what: DebtKind) {
@@ -437,7 +488,7 @@ impl State {
         attempts::body_entered(self, task, attempt, now, report);
     }
 
-    pub(super) fn body_left(&mut self, name: Text, attempt: u32, how: BodyEnd, _report: &mut Report) {
+    pub(super) fn body_left(&mut self, name: Text, attempt: u32, how: BodyEnd) {
         let task = self.find(name);
         let entry = &mut self.tasks[task];
         if entry.attempt == attempt && entry.body == Body::Running {
@@ -459,11 +510,13 @@ impl State {
 
     /// All instants before `until_ns` are over.
     pub(super) fn settle(&mut self, until_ns: u64, run: &Run, report: &mut Report, texts: &Texts) {
-        let mut debts = std::mem::take(&mut self.debts);
-        for debt in debts.drain(..) {
-            self.collect(&debt, report, texts);
+        if !self.debts.is_empty() {
+            let mut debts = std::mem::take(&mut self.debts);
+            for debt in debts.drain(..) {
+                self.collect(&debt, report, texts);
+            }
+            self.debts = debts;
         }
-        self.debts = debts;
         self.settle_dues(until_ns, report, texts);
         registry::settle(self, until_ns, run, report, texts);
         self.controller.settle(&self.tasks, run.is_up(), run.requested_ns().is_some(), report, texts);

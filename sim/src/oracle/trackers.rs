@@ -3,11 +3,14 @@
 //! An alive tracker is a last-writer-wins register, so what it says is a function of *which* events it was fed, and
 //! not of their order. It can be judged at any moment, whatever its receiver has lost by then.
 
+use std::collections::VecDeque;
+
 use simvisor::EventKind;
 
+use super::delivery::reach;
 use super::state::Now;
 use super::{Report, Rule};
-use crate::trace::{EventNote, Text};
+use crate::trace::{EventNote, Header, Held, Text};
 
 /// A start or an end of a task.
 #[derive(Debug, Clone, Copy)]
@@ -26,13 +29,15 @@ struct Tracker {
 
 #[derive(Debug, Default)]
 pub(super) struct Trackers {
-    /// In order of number; kept while somebody receives.
-    told: Vec<News>,
+    /// In order of number, as far back as a receiver may be behind; kept while somebody receives.
+    told: VecDeque<News>,
+    reach: u64,
     trackers: Vec<Tracker>,
 }
 
 impl Trackers {
-    pub(super) fn reset(&mut self) {
+    pub(super) fn reset(&mut self, header: &Header) {
+        self.reach = reach(header);
         self.told.clear();
         self.trackers.clear();
     }
@@ -52,9 +57,28 @@ impl Trackers {
         };
         // S1 and E2 say so if the number is not the highest so far, or the task is missing.
         if let Some(task) = event.task
-            && self.told.last().is_none_or(|last| last.seq < event.seq)
+            && self.told.back().is_none_or(|last| last.seq < event.seq)
         {
-            self.told.push(News { seq: event.seq, task, alive });
+            if self.told.len() as u64 > self.reach {
+                self.told.pop_front();
+            }
+            self.told.push_back(News { seq: event.seq, task, alive });
+        }
+    }
+
+    /// Ends that no late event can come before are as if nothing had been told of their tasks.
+    pub(super) fn forget_gone(&mut self, published: u64) {
+        let from_seq = published.saturating_sub(self.reach);
+        for tracker in &mut self.trackers {
+            tracker.latest.retain(|latest| latest.alive || latest.seq >= from_seq);
+        }
+    }
+
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.hold_all(self.told.iter().map(|news| news.task));
+        for tracker in &self.trackers {
+            held.hold(tracker.receiver);
+            held.hold_all(tracker.latest.iter().map(|news| news.task));
         }
     }
 

@@ -412,7 +412,7 @@ impl Builder {
     }
 }
 
-/// Sees to it that each attempt with what follows it takes some time, unless it may spin, and that a task which must
+/// Sees to it that each attempt with what follows it takes a tick, or no time if it may spin, and that a task which must
 /// end by itself does.
 fn tame(task: &mut TaskDecl, default_timeout: Span, ends_by_itself: bool, spin: bool) {
     if task.script.is_empty() {
@@ -433,12 +433,22 @@ fn tame(task: &mut TaskDecl, default_timeout: Span, ends_by_itself: bool, spin: 
         task.timeout =
             task.timeout.map(|timeout| if timeout.is_zero() { timeout } else { timeout.max(needed) });
     }
-    if task.restart == Restart::Never || spin {
+    if task.restart == Restart::Never {
         return;
     }
     let tick = Span(TICK_NS);
+    // What may spin takes no time at all, which is a livelock and soon over: in nanoseconds it would go on for millions of
+    // turns.
+    let least = if spin { Span::ZERO } else { tick };
+    let whole = |span: Span| if span < tick { least } else { span };
     for step in &mut task.script {
-        step.run = step.run.max(tick);
+        step.run = whole(step.run);
+    }
+    if spin {
+        task.backoff.first = whole(task.backoff.first);
+        if let Restart::Always { every: Some(every) } = &mut task.restart {
+            *every = whole(*every);
+        }
     }
     let timeout = task.timeout.unwrap_or(default_timeout);
     if !timeout.is_zero() && timeout < tick {
@@ -470,6 +480,30 @@ mod tests {
             let scenario = scenario(&bytes);
             scenario.check().unwrap_or_else(|error| panic!("{error} in {bytes:?}"));
         }
+    }
+
+    #[test]
+    fn no_run_is_long() {
+        use crate::choice::Fit;
+        use crate::search::{Runner, replayed};
+        // Found by the fuzzer: a task that may spin, whose attempts fail after two nanoseconds.
+        let nanoseconds =
+            *b"\x24\xf1\xf1\xf1\x2c\x31\xf1\xf1\xf1\x2b\xe5\xe1\xff\x25\x02\x4b\xee\xff\xe1\x25\xa5\x26\x01";
+        let mut runner = Runner::default();
+        let mut spinning = 0;
+        for seed in 0..200 {
+            let mut numbers = Numbers::new(seed, Stream::Scenario);
+            let short = [0x00, 0xa0, 0xc1, 0xe0, 0xe1, 0xe2];
+            let [delay, run, timeout] = [(); 3].map(|()| short[numbers.below(6) as usize]);
+            assert!(span(delay) < Span(TICK_NS));
+            // A task that fails for ever, and a setting that lets it spin.
+            let task = [0x01, 0, delay, 0, timeout, 0x14, run, 0, 0xee, 0x07];
+            let bytes = if seed == 0 { nanoseconds.to_vec() } else { [&task[..], &random(seed)].concat() };
+            let judged = runner.judge(&scenario(&bytes), replayed(Vec::new(), Fit::Lenient));
+            assert!(judged.turns < 60_000, "seed {seed}: {} turns in {bytes:?}", judged.turns);
+            spinning += u32::from(judged.verdict == crate::search::Verdict::Livelock);
+        }
+        assert!(spinning > 20, "{spinning}");
     }
 
     #[test]

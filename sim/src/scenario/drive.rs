@@ -94,7 +94,8 @@ struct Stage {
     /// The end is recorded; what is dropped from now on is not part of the trace.
     over: Cell<bool>,
     /// The current turn, and how many records it has made.
-    turn: Cell<(Option<u64>, u64)>,
+    turn: Cell<u64>,
+    records: Cell<u64>,
 }
 
 /// A turn that makes more records than this, and 16 for each task of the scenario, never ends.
@@ -128,7 +129,8 @@ impl Stage {
             timeout: scenario.config.timeout,
             calm: Latch::new(),
             over: Cell::new(false),
-            turn: Cell::new((None, 0)),
+            turn: Cell::new(0),
+            records: Cell::new(0),
         })
     }
 
@@ -170,19 +172,23 @@ impl Stage {
         if self.over.get() {
             return;
         }
-        let turn = self.world.turn();
-        let records = if self.turn.get().0 == turn { self.turn.get().1 + 1 } else { 1 };
-        self.turn.set((turn, records));
-        if turn.is_some() && records == RECORDS_PER_TURN_MAX + 16 * self.decls.len() as u64 {
-            // Nothing else could take the world back from a future that keeps publishing without a yield.
-            let who = format!("one turn at {} ns made {records} records without an end", self.world.now_ns());
+        let (at_ns, turn) = self.world.moment();
+        if let Some(turn) = turn {
+            self.count_record(turn, at_ns);
+        }
+        if !self.deaf {
+            self.sink.borrow_mut().record(&Record { at_ns, turn, what }, &self.texts.borrow());
+        }
+    }
+
+    /// Nothing else could take the world back from a future that keeps publishing without a yield.
+    fn count_record(&self, turn: u64, at_ns: u64) {
+        let records = if self.turn.replace(turn) == turn { self.records.get() + 1 } else { 1 };
+        self.records.set(records);
+        if records == RECORDS_PER_TURN_MAX + 16 * self.decls.len() as u64 {
+            let who = format!("one turn at {at_ns} ns made {records} records without an end");
             resume_unwind(Box::new(who));
         }
-        if self.deaf {
-            return;
-        }
-        let record = Record { at_ns: self.world.now_ns(), turn, what };
-        self.sink.borrow_mut().record(&record, &self.texts.borrow());
     }
 
     fn text(&self, text: &str) -> Text {
@@ -575,7 +581,26 @@ impl Task for ScriptedTask {
         let task = self.stage.text(&self.decl.name);
         let (stage, op) = (Rc::clone(&self.stage), self.op);
         let body = Body { stage, task, op, attempt, ctx, told: false, left: false };
-        Box::pin(body.play(step))
+        Box::pin(body.play(step).map(Played::aloud))
+    }
+}
+
+/// What comes of something that may panic.
+enum Played<T> {
+    Out(T),
+    /// It panics with this message.
+    Panic(&'static str),
+}
+
+impl<T> Played<T> {
+    /// Panics if it is to. By then its future is gone: to unwind through the frames of one that still has something to
+    /// drop costs several times as much.
+    fn aloud(self) -> T {
+        match self {
+            Self::Out(out) => out,
+            // Unlike `panic!`, this does not call the panic hook: a scripted panic is no news.
+            Self::Panic(message) => resume_unwind(Box::new(message)),
+        }
     }
 }
 
@@ -599,7 +624,7 @@ const GONE: &str = "fatal error (no retry): gone";
 const CALM_RUN_NS: u64 = 100_000;
 
 impl Body {
-    async fn play(mut self, step: Step) -> Result<(), TaskError> {
+    async fn play(mut self, step: Step) -> Played<Result<(), TaskError>> {
         let (task, attempt) = (self.task, self.attempt);
         self.stage.record(What::BodyEntered { task, attempt, op: Some(self.op) });
         let ctx = self.ctx.clone();
@@ -607,24 +632,23 @@ impl Body {
         match ending {
             Ending::Ok => {
                 self.leave(BodyEnd::Ok);
-                Ok(())
+                Played::Out(Ok(()))
             }
             Ending::Canceled => {
                 self.leave(BodyEnd::Canceled);
-                Err(TaskError::Canceled)
+                Played::Out(Err(TaskError::Canceled))
             }
             Ending::Fail => {
                 self.leave(BodyEnd::Fail(self.stage.text(FAILED)));
-                Err(TaskError::Fail { reason: "boom".to_owned() })
+                Played::Out(Err(TaskError::Fail { reason: "boom".to_owned() }))
             }
             Ending::Fatal => {
                 self.leave(BodyEnd::Fatal(self.stage.text(GONE)));
-                Err(TaskError::Fatal { reason: "gone".to_owned() })
+                Played::Out(Err(TaskError::Fatal { reason: "gone".to_owned() }))
             }
             Ending::Panic => {
                 self.leave(BodyEnd::Panic(self.stage.text("ouch")));
-                // Unlike `panic!`, this does not call the panic hook: a scripted panic is no news.
-                resume_unwind(Box::new("ouch"))
+                Played::Panic("ouch")
             }
             Ending::Never => pending().await,
         }
@@ -724,7 +748,12 @@ impl Subscribe for Audience {
     }
 
     fn on_event<'a>(&'a self, event: &'a Event) -> LocalBoxFuture<'a, ()> {
-        Box::pin(Handling { audience: self, seq: event.seq, left: false }.handle())
+        let handling = Handling { audience: self, seq: event.seq, left: false };
+        match self.behaviour {
+            // The usual one, which needs little memory.
+            Behaviour::Quick => Box::pin(handling.handle_at_once()),
+            _ => Box::pin(handling.handle().map(Played::aloud)),
+        }
     }
 }
 
@@ -736,9 +765,15 @@ struct Handling<'a> {
 }
 
 impl Handling<'_> {
-    async fn handle(mut self) {
-        let Audience { stage, text, behaviour, seen, .. } = self.audience;
-        stage.record(What::HandlerEntered { subscriber: *text, seq: self.seq });
+    #[allow(clippy::unused_async)] // a handler is a future
+    async fn handle_at_once(mut self) {
+        self.enter();
+        self.leave(HandlerEnd::Done);
+    }
+
+    async fn handle(mut self) -> Played<()> {
+        self.enter();
+        let Audience { stage, behaviour, seen, .. } = self.audience;
         seen.set(seen.get() + 1);
         if !stage.calm.is_raised() {
             match *behaviour {
@@ -748,12 +783,18 @@ impl Handling<'_> {
                 Behaviour::Stuck { after } if seen.get() > after => stage.calm.wait().await,
                 Behaviour::Panics { every } if seen.get().is_multiple_of(every.max(1)) => {
                     self.leave(HandlerEnd::Panic(stage.text("handler ouch")));
-                    resume_unwind(Box::new("handler ouch"));
+                    return Played::Panic("handler ouch");
                 }
                 Behaviour::Quick | Behaviour::Stuck { .. } | Behaviour::Panics { .. } => {}
             }
         }
         self.leave(HandlerEnd::Done);
+        Played::Out(())
+    }
+
+    fn enter(&self) {
+        let Audience { stage, text, .. } = self.audience;
+        stage.record(What::HandlerEntered { subscriber: *text, seq: self.seq });
     }
 
     fn leave(&mut self, how: HandlerEnd) {

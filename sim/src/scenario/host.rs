@@ -42,6 +42,11 @@ pub trait Host {
         self.rt().now().0
     }
 
+    /// Both at once: [`Host::now_ns`] and [`Host::turn`].
+    fn moment(&self) -> (u64, Option<u64>) {
+        (self.now_ns(), self.turn())
+    }
+
     /// Ready `span_ns` from now.
     fn sleep_ns(&self, span_ns: u64) -> Sleep {
         self.sleep_until_ns(self.now_ns().saturating_add(span_ns))
@@ -92,5 +97,9 @@ impl Host for Handle {
 
     fn now_ns(&self) -> u64 {
         self.now_ns()
+    }
+
+    fn moment(&self) -> (u64, Option<u64>) {
+        (self.now_ns(), Some(self.turn()))
     }
 }

@@ -251,6 +251,11 @@ impl Strategy {
         Arc::get_mut(&mut self.profile).expect("nobody has the profile while it is made")
     }
 
+    /// Whether it wants to be told what becomes ready, what runs and how time goes.
+    pub(crate) fn heeds(&self) -> bool {
+        !matches!(self.way, Way::Fifo | Way::Random)
+    }
+
     /// Whether it looks at what steps touch.
     pub(crate) fn wants_footprints(&self) -> bool {
         match self.way {

@@ -9,11 +9,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::deviations::{Pilot, Rest};
 use super::judge::{CaseRun, Finding, Runner, seeded};
+use super::posts::Posts;
 use super::shrink::{ShrinkError, source_of};
 use super::sweep::{HANG, PANIC, panic_message};
 use crate::case::Case;
@@ -38,6 +40,8 @@ pub struct ConfirmOptions {
     pub runs: Option<u64>,
     /// Between 0 and 1. Default 0.95.
     pub confidence: f64,
+    /// A run that takes longer than this in real time hangs. Default 30 s.
+    pub hang_after: Duration,
 }
 
 impl Default for ConfirmOptions {
@@ -49,6 +53,7 @@ impl Default for ConfirmOptions {
             found_in: None,
             runs: None,
             confidence: 0.95,
+            hang_after: Duration::from_secs(30),
         }
     }
 }
@@ -98,8 +103,8 @@ pub struct Surveyed {
     pub clean: u64,
     /// With the confidence that was asked for, a run here shows a violation with less than this chance. 1 if one did.
     pub chance_below: f64,
-    /// The first run that showed something, and its case.
-    pub broken: Option<(Finding, Case)>,
+    /// The first run that showed something, and its case. One that hangs has a case if a seed brings it back.
+    pub broken: Option<(Finding, Option<Case>)>,
 }
 
 /// What was found.
@@ -184,12 +189,9 @@ pub fn confirm(
         return Err(ShrinkError::Hangs);
     }
     let found_in = options.found_in.or(case.origin.found_in);
-    let mut ground = Ground { runner: Runner::for_case(case, options.limits), ..Ground::new(options.limits) };
-    let origin = &case.origin;
-    let run = ground.run(case.scenario.clone(), source_of(case)?, origin.seed, &origin.strategy);
-    let (tape, replay) = match run {
+    let (tape, replay) = match rerun(case, source_of(case)?, options) {
         Ok(tape) => (tape, None),
-        Err(broken) => (Tape::new(), Some(broken.0)),
+        Err(finding) => (Tape::new(), Some(finding)),
     };
     let mut confirmation = Confirmation {
         rule: case.shown.rule.clone(),
@@ -206,9 +208,10 @@ pub fn confirm(
     let enough = confirmation.runs_needed.unwrap_or(RUNS).min(RUNS_MAX);
     let runs = options.runs.unwrap_or(enough);
     // A tape that fits no more says nothing beyond the choices that were made of it.
-    let tape = if tape.len() < case.tape.len() { tape } else { case.tape.clone() };
+    let tape = Arc::new(if tape.len() < case.tape.len() { tape } else { case.tape.clone() });
+    let case = Arc::new(case.clone());
     for neighbourhood in Neighbourhood::ALL {
-        let seeds = match (neighbourhood, family_seed(case)) {
+        let seeds = match (neighbourhood, family_seed(&case)) {
             (Neighbourhood::Family, None) => {
                 confirmation.missing =
                     Some("the case does not come from a sweep, so it has no family of scenarios");
@@ -217,15 +220,41 @@ pub fn confirm(
             (Neighbourhood::Family, Some(seed)) => of_family(seed, runs, stop),
             _ => Vec::new(),
         };
-        let survey = Survey { case, tape: &tape, neighbourhood, seeds: &seeds, options, stop };
         let runs = if neighbourhood == Neighbourhood::Family { seeds.len() as u64 } else { runs };
-        confirmation.surveyed.push(survey.carry_out(runs, |done| watch(neighbourhood, done, runs)));
+        let (case, tape) = (Arc::clone(&case), Arc::clone(&tape));
+        let survey = Survey { case, tape, neighbourhood, seeds, options: *options, runs };
+        confirmation.surveyed.push(survey.carry_out(stop, |done| watch(neighbourhood, done, runs)));
         if stop.load(Ordering::Relaxed) {
             confirmation.is_partial = true;
             break;
         }
     }
     Ok(confirmation)
+}
+
+/// Runs a case again, on a thread that is left behind if the run hangs. Gives its choices, or what it breaks.
+fn rerun(case: &Case, source: Source, options: &ConfirmOptions) -> Result<Tape, Finding> {
+    let Case { origin, scenario, .. } = case;
+    let (scenario, seed, strategy) = (scenario.clone(), origin.seed, origin.strategy.clone());
+    let (sender, result) = mpsc::channel();
+    let limits = options.limits;
+    let case = case.clone();
+    std::thread::spawn(move || {
+        let mut ground = Ground { runner: Runner::for_case(&case, limits), ..Ground::new(limits) };
+        let run = ground.run(scenario, source, seed, &strategy);
+        // The receiver is gone only when the run counts as one that hangs.
+        let _ = sender.send(run.map_err(|broken| broken.0));
+    });
+    match result.recv_timeout(options.hang_after) {
+        Ok(run) => run,
+        Err(RecvTimeoutError::Timeout) => Err(hang(options)),
+        Err(RecvTimeoutError::Disconnected) => unreachable!("a panic of a run is caught"),
+    }
+}
+
+fn hang(options: &ConfirmOptions) -> Finding {
+    let message = format!("the run did not come to its end within {:?} of real time", options.hang_after);
+    Finding { rule: HANG, message, at_ns: 0 }
 }
 
 /// The seed that wrote the scenario of a case, whatever shrinking has made of it.
@@ -267,60 +296,120 @@ fn of_family(seed: u64, count: u64, stop: &AtomicBool) -> Vec<u64> {
         .collect()
 }
 
-/// The runs of one neighbourhood, on all threads.
-struct Survey<'a> {
-    case: &'a Case,
-    tape: &'a Tape,
+/// The runs of one neighbourhood.
+struct Survey {
+    case: Arc<Case>,
+    tape: Arc<Tape>,
     neighbourhood: Neighbourhood,
-    seeds: &'a [u64],
-    options: &'a ConfirmOptions,
-    stop: &'a AtomicBool,
+    /// Of a family.
+    seeds: Vec<u64>,
+    options: ConfirmOptions,
+    runs: u64,
 }
 
-impl Survey<'_> {
+/// A survey on all threads. It outlives them, for one that hangs cannot be waited for.
+struct Shared {
+    survey: Survey,
+    next: AtomicU64,
+    done: AtomicU64,
+    /// The first run that showed something.
+    first: AtomicU64,
+    broken: Mutex<Option<(u64, Finding, Option<Case>)>>,
+    stop: AtomicBool,
+    posts: Posts,
+}
+
+impl Shared {
+    fn work(&self, job: usize) {
+        let mut ground = Ground::new(self.survey.options.limits);
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let is_over = number >= self.survey.runs || number > self.first.load(Ordering::Relaxed);
+            if is_over || self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            match self.posts.at(job, number, || self.survey.one(&mut ground, number)) {
+                Some((finding, case)) => self.found(number, finding, Some(case)),
+                None => drop(self.done.fetch_add(1, Ordering::Relaxed)),
+            }
+        }
+    }
+
+    fn found(&self, number: u64, finding: Finding, case: Option<Case>) {
+        self.first.fetch_min(number, Ordering::Relaxed);
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.as_ref().is_none_or(|(known, ..)| number < *known) {
+            *broken = Some((number, finding, case));
+        }
+    }
+}
+
+impl Survey {
     /// Every run before the first that shows something is run, on however many threads.
-    fn carry_out(&self, runs: u64, mut watch: impl FnMut(u64)) -> Surveyed {
-        let (next, done, first) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        let broken: Mutex<Option<(u64, Finding, Case)>> = Mutex::new(None);
-        let working = AtomicU64::new(self.options.jobs.max(1) as u64);
-        std::thread::scope(|scope| {
-            for _ in 0..self.options.jobs.max(1) {
-                scope.spawn(|| {
-                    let mut ground = Ground::new(self.options.limits);
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        let is_over = number >= runs || number > first.load(Ordering::Relaxed);
-                        if is_over || self.stop.load(Ordering::Relaxed) {
-                            break;
-                        }
-                        if let Some((finding, case)) = self.one(&mut ground, number) {
-                            first.fetch_min(number, Ordering::Relaxed);
-                            let mut broken = broken.lock().unwrap_or_else(PoisonError::into_inner);
-                            if broken.as_ref().is_none_or(|(known, ..)| number < *known) {
-                                *broken = Some((number, finding, case));
-                            }
-                        } else {
-                            done.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                    working.fetch_sub(1, Ordering::Relaxed);
-                });
-            }
-            while working.load(Ordering::Relaxed) > 0 {
-                watch(done.load(Ordering::Relaxed));
-                std::thread::sleep(Duration::from_millis(5));
-            }
+    fn carry_out(self, stop: &AtomicBool, mut watch: impl FnMut(u64)) -> Surveyed {
+        let (neighbourhood, options) = (self.neighbourhood, self.options);
+        let jobs = options.jobs.max(1);
+        let shared = Arc::new(Shared {
+            survey: self,
+            next: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            first: AtomicU64::new(u64::MAX),
+            broken: Mutex::new(None),
+            stop: AtomicBool::new(false),
+            posts: Posts::new(jobs),
         });
-        let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (sender, ended) = mpsc::channel();
+        for job in 0..jobs {
+            let (shared, sender) = (Arc::clone(&shared), sender.clone());
+            std::thread::spawn(move || {
+                shared.work(job);
+                // The receiver is gone only when this thread counts as one that hangs.
+                let _ = sender.send(job);
+            });
+        }
+        let mut working: Vec<usize> = (0..jobs).collect();
+        while !working.is_empty() {
+            if let Ok(job) = ended.recv_timeout(Duration::from_millis(5)) {
+                working.retain(|&other| other != job);
+            }
+            shared.stop.fetch_or(stop.load(Ordering::Relaxed), Ordering::Relaxed);
+            for (job, number) in shared.posts.hanging(&working, options.hang_after) {
+                let finding = hang(&options);
+                let case = shared.survey.case_of_hang(number, &finding.message);
+                shared.found(number, finding, case);
+                working.retain(|&other| other != job);
+            }
+            watch(shared.done.load(Ordering::Relaxed));
+        }
+        let broken = shared.broken.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Those behind the first one that broke were luck of the threads.
-        let clean = broken.as_ref().map_or(done.into_inner(), |(number, ..)| *number);
+        let clean = broken.as_ref().map_or(shared.done.load(Ordering::Relaxed), |(number, ..)| *number);
         watch(clean);
         Surveyed {
-            neighbourhood: self.neighbourhood,
+            neighbourhood,
             clean,
-            chance_below: if broken.is_some() { 1.0 } else { chance_below(clean, self.options.confidence) },
+            chance_below: if broken.is_some() { 1.0 } else { chance_below(clean, options.confidence) },
             broken: broken.map(|(_, finding, case)| (finding, case)),
         }
+    }
+
+    /// The case of a run that hangs, if a seed brings it back: its choices are lost with its thread.
+    fn case_of_hang(&self, number: u64, message: &str) -> Option<Case> {
+        let strategy = self.options.strategy.name();
+        match self.neighbourhood {
+            Neighbourhood::Prefixes => None,
+            Neighbourhood::Schedules => {
+                Some(Case::unfinished(self.case.scenario.clone(), number, strategy, HANG, message))
+            }
+            Neighbourhood::Family => {
+                let seed = self.seed_of_family(number);
+                Some(Case::unfinished(generate(seed), seed, strategy, HANG, message))
+            }
+        }
+    }
+
+    fn seed_of_family(&self, number: u64) -> u64 {
+        self.seeds[usize::try_from(number).expect("a place in a list")]
     }
 
     /// One run, and its case if it shows something.
@@ -339,7 +428,7 @@ impl Survey<'_> {
                 (self.case.scenario.clone(), seeded(number, strategy), Some(number), strategy.name())
             }
             Neighbourhood::Family => {
-                let seed = self.seeds[usize::try_from(number).expect("a place in a list")];
+                let seed = self.seed_of_family(number);
                 (generate(seed), seeded(seed, strategy), Some(seed), strategy.name())
             }
         };
@@ -435,5 +524,48 @@ mod tests {
         assert!(seeds.iter().all(|&seed| Family::of(&generate(seed)) == family));
         let span = seeds[49] - 7;
         assert!(span > 50, "other families are left out");
+    }
+
+    /// A run of these takes far longer than anybody has patience for: no time passes, and nobody calls that a livelock.
+    fn endless() -> (Case, ConfirmOptions) {
+        let text =
+            "[[task]]\nname = \"a\"\nstart = true\nrestart = { always = {} }\nscript = [{ run = \"0s\" }]\n";
+        let scenario = crate::scenario::from_toml(text).expect("a scenario");
+        let limits = Limits { turns_per_instant_max: 4_000_000, turns_max: 4_000_000, ..Limits::default() };
+        let hang_after = Duration::from_millis(40);
+        let options =
+            ConfirmOptions { limits, jobs: 2, runs: Some(4), hang_after, ..ConfirmOptions::default() };
+        (Case::unfinished(scenario, 0, StrategyKind::Fifo.name(), PANIC, "on purpose"), options)
+    }
+
+    #[test]
+    fn a_case_that_hangs_is_told_and_its_neighbourhood_is_left_alone() {
+        let (case, options) = endless();
+        let stop = AtomicBool::new(false);
+        let found = confirm(&case, &options, &stop, |_, _, _| ()).expect("it can be run");
+        assert_eq!(found.replay, Some(hang(&options)));
+        assert!(found.surveyed.is_empty() && !found.is_clean());
+    }
+
+    #[test]
+    fn a_run_that_hangs_ends_a_survey_and_is_brought_back_by_its_seed() {
+        let (case, options) = endless();
+        let survey = |neighbourhood| Survey {
+            case: Arc::new(case.clone()),
+            tape: Arc::default(),
+            neighbourhood,
+            seeds: Vec::new(),
+            options,
+            runs: 4,
+        };
+        let surveyed = |neighbourhood| survey(neighbourhood).carry_out(&AtomicBool::new(false), |_| ());
+        let Surveyed { clean, chance_below, broken, .. } = surveyed(Neighbourhood::Schedules);
+        let (finding, kept) = broken.expect("it hangs");
+        assert_eq!((clean, chance_below, finding), (0, 1.0, hang(&options)));
+        let kept = kept.expect("a seed brings it back");
+        assert_eq!((kept.origin.seed, kept.shown.verdict.as_str()), (Some(0), HANG));
+        assert_eq!(kept.scenario, case.scenario);
+        let (_, kept) = surveyed(Neighbourhood::Prefixes).broken.expect("it hangs");
+        assert_eq!(kept, None, "its choices are lost");
     }
 }

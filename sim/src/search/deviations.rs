@@ -92,7 +92,7 @@ impl Deviation {
 }
 
 /// A choice of a run and what else it could have been.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Point {
     pub(crate) at: Place,
     pub(crate) others: Vec<To>,

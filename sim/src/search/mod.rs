@@ -8,6 +8,7 @@ mod judge;
 mod novelty;
 mod odometer;
 mod outcome;
+mod posts;
 mod shrink;
 mod sweep;
 mod told;

@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::canary::{UNNOTICED, has_canary};
 use super::judge::{Finding, Judged, Runner, Verdict};
 use super::novelty::Novelty;
+use super::posts::Posts;
 use super::replayed;
 use crate::case::Case;
 use crate::choice::{Fit, Tape};
@@ -164,17 +165,6 @@ pub struct Progress {
 /// Seeds are handed out in blocks of this many.
 const BLOCK: u64 = 16;
 
-/// No seed is being run.
-const RESTING: u64 = u64::MAX;
-
-/// What a thread is doing, for the watchdog.
-struct Post {
-    /// Number of the seed within the sweep, or [`RESTING`].
-    current: AtomicU64,
-    /// When it began, in milliseconds since the sweep did.
-    since_ms: AtomicU64,
-}
-
 /// Runs a sweep. `watch` is called now and then from the calling thread.
 ///
 /// # Errors
@@ -185,10 +175,9 @@ pub fn sweep(options: &SweepOptions, mut watch: impl FnMut(Progress)) -> Result<
     let done = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let jobs = options.jobs.max(1);
-    let posts: Vec<_> =
-        (0..jobs).map(|_| Post { current: AtomicU64::new(RESTING), since_ms: AtomicU64::new(0) }).collect();
     // Threads that hang can neither be joined nor borrow from this frame, so they share what outlives it.
-    let shared = std::sync::Arc::new(Shared { options: options.clone(), began, next, done, stop, posts });
+    let shared =
+        std::sync::Arc::new(Shared { options: options.clone(), next, done, stop, posts: Posts::new(jobs) });
     let (sender, results) = mpsc::channel();
     for job in 0..jobs {
         let (shared, sender) = (std::sync::Arc::clone(&shared), sender.clone());
@@ -218,9 +207,8 @@ pub fn sweep(options: &SweepOptions, mut watch: impl FnMut(Progress)) -> Result<
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
-        for job in shared.hanging(&working) {
-            let seed = shared.seed_of(shared.posts[job].current.load(Ordering::Relaxed));
-            report.failures.push(write_case(options, hang(options, seed))?);
+        for (job, number) in shared.posts.hanging(&working, options.hang_after) {
+            report.failures.push(write_case(options, hang(options, shared.seed_of(number)))?);
             working.retain(|&other| other != job);
         }
         watch(Progress { seeds: shared.done.load(Ordering::Relaxed), failures: report.failures.len() });
@@ -251,11 +239,10 @@ enum Planted {
 
 struct Shared {
     options: SweepOptions,
-    began: Instant,
     next: AtomicU64,
     done: AtomicU64,
     stop: AtomicBool,
-    posts: Vec<Post>,
+    posts: Posts,
 }
 
 enum Message {
@@ -319,19 +306,16 @@ impl Shared {
                 if self.stop.load(Ordering::Relaxed) {
                     return share;
                 }
-                let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                self.posts[job].since_ms.store(now_ms, Ordering::Relaxed);
-                self.posts[job].current.store(number, Ordering::Relaxed);
                 let planted = self.planted(number);
                 let runner = match planted {
                     Planted::Nothing => &mut runner,
                     Planted::Canary => &mut liar,
                 };
-                if let Some(failure) = self.one(number, planted, runner, &mut share) {
+                let failure = self.posts.at(job, number, || self.one(number, planted, runner, &mut share));
+                if let Some(failure) = failure {
                     // The receiver is gone only when the sweep itself has failed.
                     let _ = sender.send(Message::Failure(Box::new(failure)));
                 }
-                self.posts[job].current.store(RESTING, Ordering::Relaxed);
                 self.done.fetch_add(1, Ordering::Relaxed);
             }
             if block >= self.options.seeds {
@@ -413,18 +397,6 @@ impl Shared {
         let again = || runner.judge(&generate(seed), replayed(tape.clone(), Fit::Lenient));
         let _ = catch_unwind(AssertUnwindSafe(again));
         runner.first_violation()
-    }
-
-    /// Threads that have been at one seed for too long.
-    fn hanging(&self, working: &[usize]) -> Vec<usize> {
-        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let patience_ms = u64::try_from(self.options.hang_after.as_millis()).unwrap_or(u64::MAX);
-        let hangs = |&&job: &&usize| {
-            let post = &self.posts[job];
-            post.current.load(Ordering::Relaxed) != RESTING
-                && now_ms.saturating_sub(post.since_ms.load(Ordering::Relaxed)) > patience_ms
-        };
-        working.iter().filter(hangs).copied().collect()
     }
 }
 

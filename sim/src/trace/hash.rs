@@ -96,19 +96,21 @@ impl Numbers {
         self.next = 0;
     }
 
-    /// The text's number, and whether it is new.
-    fn number(&mut self, text: Text) -> (u32, bool) {
+    /// The text's number, if a record said it before.
+    #[inline]
+    fn known(&self, text: Text) -> Option<u32> {
+        self.of_text.get(text.index()).copied().filter(|&number| number != UNSAID)
+    }
+
+    /// The number of a text that is said for the first time.
+    fn add(&mut self, text: Text) -> u32 {
         let index = text.index();
         if index >= self.of_text.len() {
             self.of_text.resize(index + 1, UNSAID);
         }
-        let number = &mut self.of_text[index];
-        let new = *number == UNSAID;
-        if new {
-            *number = self.next;
-            self.next += 1;
-        }
-        (*number, new)
+        self.of_text[index] = self.next;
+        self.next += 1;
+        self.of_text[index]
     }
 }
 
@@ -135,20 +137,27 @@ impl Encoder<'_> {
         self.u64(len as u64);
     }
 
+    #[inline]
     fn text(&mut self, text: Text) {
-        let (number, new) = self.numbers.number(text);
-        self.u32(number);
-        if new {
-            let spelled = self.texts.get(text);
-            self.len(spelled.len());
-            self.bytes.extend_from_slice(spelled.as_bytes());
+        match self.numbers.known(text) {
+            Some(number) => self.u32(number),
+            None => self.spell(text),
         }
     }
 
+    #[cold]
+    fn spell(&mut self, text: Text) {
+        let number = self.numbers.add(text);
+        self.u32(number);
+        let spelled = self.texts.get(text);
+        self.len(spelled.len());
+        self.bytes.extend_from_slice(spelled.as_bytes());
+    }
+
     fn optional_text(&mut self, text: Option<Text>) {
-        self.u8(u8::from(text.is_some()));
-        if let Some(text) = text {
-            self.text(text);
+        match text {
+            None => self.u8(0),
+            Some(text) => self.tagged(1, text),
         }
     }
 
@@ -224,15 +233,22 @@ impl Encoder<'_> {
     }
 
     fn event(&mut self, event: &EventNote) {
-        self.u64(event.seq);
-        self.u64(event.wall_ns.cast_unsigned());
-        self.u8(event.kind as u8);
-        self.optional_text(event.task);
-        self.optional_text(event.reason);
-        self.optional_u32(event.attempt);
-        self.optional_u32(event.timeout_ms);
-        self.optional_u32(event.delay_ms);
-        self.u8(event.source.map_or(0, |source| 1 + source as u8));
+        let EventNote { seq, wall_ns, kind, task, reason, attempt, timeout_ms, delay_ms, source } = *event;
+        // Pieces of fixed length are put together before they are appended: this is most of what is encoded.
+        let mut head = [0; 17];
+        head[..8].copy_from_slice(&seq.to_le_bytes());
+        head[8..16].copy_from_slice(&wall_ns.to_le_bytes());
+        head[16] = kind as u8;
+        self.bytes.extend_from_slice(&head);
+        self.optional_text(task);
+        self.optional_text(reason);
+        let mut tail = [0; 25];
+        for (place, value) in [attempt, timeout_ms, delay_ms].into_iter().enumerate() {
+            let word = value.map_or(u64::MAX, u64::from).to_le_bytes();
+            tail[8 * place..8 * place + 8].copy_from_slice(&word);
+        }
+        tail[24] = source.map_or(0, |source| 1 + source as u8);
+        self.bytes.extend_from_slice(&tail);
     }
 
     fn call(&mut self, call: &Call) {
@@ -326,13 +342,27 @@ impl Encoder<'_> {
     }
 
     fn numbered(&mut self, tag: u8, text: Text, number: u64) {
-        self.tagged(tag, text);
-        self.u64(number);
+        if let Some(known) = self.numbers.known(text) {
+            let mut line = [tag; 13];
+            line[1..5].copy_from_slice(&known.to_le_bytes());
+            line[5..].copy_from_slice(&number.to_le_bytes());
+            self.bytes.extend_from_slice(&line);
+        } else {
+            self.tagged(tag, text);
+            self.u64(number);
+        }
     }
 
+    #[inline]
     fn tagged(&mut self, tag: u8, text: Text) {
-        self.u8(tag);
-        self.text(text);
+        if let Some(known) = self.numbers.known(text) {
+            let mut line = [tag; 5];
+            line[1..].copy_from_slice(&known.to_le_bytes());
+            self.bytes.extend_from_slice(&line);
+        } else {
+            self.u8(tag);
+            self.spell(text);
+        }
     }
 
     fn body_end(&mut self, how: BodyEnd) {

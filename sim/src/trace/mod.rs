@@ -11,7 +11,7 @@ pub use hash::TraceHash;
 pub use json::{
     JsonLines, LINE_BYTES_MAX, TEXT_BYTES_MAX, TEXTS_MAX, TraceError, TraceReader, header_line, record_line,
 };
-pub use text::{Text, Texts};
+pub use text::{Held, Text, Texts};
 
 use serde::{Deserialize, Serialize};
 use simvisor::{BackoffSource, EventKind};
@@ -48,7 +48,7 @@ pub struct ConfigNote {
     /// By how much a timer may fire late, in nanoseconds. 0 on an exact clock.
     pub timer_late_ns: u64,
     /// Limits of the controller, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "json::object::maybe", skip_serializing_if = "Option::is_none")]
     pub controller: Option<ControllerNote>,
     /// Stamp and delivery of an event are two steps: `Delivered` records tell the order on the bus.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -18,10 +18,39 @@ impl Text {
     }
 }
 
+/// Which texts somebody still speaks of: see [`Texts::forget_all_but`].
+#[derive(Debug, Default)]
+pub struct Held {
+    bits: Vec<u64>,
+}
+
+impl Held {
+    /// This text is spoken of.
+    pub fn hold(&mut self, text: Text) {
+        let word = text.index() / 64;
+        if self.bits.len() <= word {
+            self.bits.resize(word + 1, 0);
+        }
+        self.bits[word] |= 1 << (text.index() % 64);
+    }
+
+    /// So are these.
+    pub fn hold_all(&mut self, texts: impl IntoIterator<Item = Text>) {
+        texts.into_iter().for_each(|text| self.hold(text));
+    }
+
+    fn has(&self, number: u32) -> bool {
+        let number = number as usize;
+        self.bits.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+}
+
 /// All texts of one trace.
 #[derive(Debug, Clone, Default)]
 pub struct Texts {
     strings: Vec<Arc<str>>,
+    /// Numbers of texts that were forgotten, to be given out again.
+    free: Vec<u32>,
     /// Looked up, never iterated: its order leaks nowhere.
     numbers: HashTable<u32>,
     /// The text last asked for by a pointer, for some of the pointers: most records name the same few.
@@ -54,12 +83,38 @@ impl Texts {
     }
 
     fn add(&mut self, text: Arc<str>) -> Text {
-        let number = u32::try_from(self.strings.len()).expect("fewer than 2^32 texts");
         let at = hash(&text);
-        self.strings.push(text);
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.strings[number as usize] = text;
+                number
+            }
+            None => {
+                self.strings.push(text);
+                u32::try_from(self.strings.len() - 1).expect("fewer than 2^32 texts")
+            }
+        };
         let strings = &self.strings;
         self.numbers.insert_unique(at, number, |&number| hash(&strings[number as usize]));
         Text(number)
+    }
+
+    /// Forgets every other text, and gives their numbers to new ones. Whoever keeps the number of a text beyond this
+    /// must have held it.
+    pub fn forget_all_but(&mut self, held: &Held) {
+        // No text that somebody else points at, so that no pointer finds it.
+        let gone: Arc<str> = Arc::from("");
+        let Self { strings, free, numbers, .. } = self;
+        numbers.retain(|&mut number| {
+            let stays = held.has(number);
+            if !stays {
+                strings[number as usize] = Arc::clone(&gone);
+                free.push(number);
+            }
+            stays
+        });
+        // The table has an order of its own, and numbers are to be the same in every run.
+        free.sort_unstable_by(|one, other| other.cmp(one));
     }
 
     /// The text behind a number.
@@ -78,18 +133,60 @@ impl Texts {
     /// How many texts there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.strings.len()
+        self.numbers.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.strings.is_empty()
+        self.numbers.is_empty()
+    }
+
+    /// Bytes of all texts together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.strings.iter().map(|text| text.len()).sum()
     }
 
     /// Forgets all texts and keeps the memory.
     pub fn clear(&mut self) {
         self.strings.clear();
+        self.free.clear();
         self.numbers.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_keeps_its_number_and_the_others_numbers_are_given_out_again() {
+        let mut texts = Texts::default();
+        let numbers: Vec<_> = (0..100).map(|i| texts.intern(&format!("text {i}"))).collect();
+        let mut held = Held::default();
+        held.hold_all(numbers.iter().copied().step_by(10));
+        texts.forget_all_but(&held);
+        assert_eq!(texts.len(), 10);
+        assert_eq!(texts.bytes(), (0..100).step_by(10).map(|i| format!("text {i}").len()).sum::<usize>());
+        for (i, number) in (0..100).zip(numbers).step_by(10) {
+            assert_eq!(texts.get(number), format!("text {i}"));
+            assert_eq!(texts.find(&format!("text {i}")), Some(number));
+        }
+        assert_eq!(texts.find("text 1"), None);
+        let new: Vec<_> = (0..90).map(|i| texts.intern(&format!("new {i}"))).collect();
+        assert_eq!(new[0], Text(1), "the lowest first");
+        assert!(new.iter().all(|number| number.0 < 100));
+        assert_eq!(texts.intern("one more"), Text(100));
+    }
+
+    #[test]
+    fn a_pointer_finds_no_text_that_was_forgotten() {
+        let mut texts = Texts::default();
+        let [old, other]: [Arc<str>; 2] = [Arc::from("old"), Arc::from("other")];
+        let before = texts.intern_arc(&old);
+        texts.forget_all_but(&Held::default());
+        assert_eq!(texts.intern_arc(&other), before);
+        assert_ne!(texts.intern_arc(&old), before);
     }
 }

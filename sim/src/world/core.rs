@@ -535,13 +535,16 @@ impl Runtime for Core {
         wall
     }
 
-    fn set_timer(&self, deadline: Nanos) -> TimerKey {
+    fn set_timer(&self, deadline: Nanos, cx: &mut Context<'_>) -> Option<TimerKey> {
+        if self.now.get() >= deadline.0 {
+            return None;
+        }
         let owner = if self.running.get() == NONE { Owner::Outside } else { self.owner.get() };
         let state = &mut *self.state.borrow_mut();
         if state.tracks {
             state.chooser.touches(Footprint::sets_timer(deadline.0));
         }
-        state.timers.insert(deadline.0, owner)
+        Some(state.timers.insert(deadline.0, owner, cx.waker().clone()))
     }
 
     fn poll_timer(&self, timer: TimerKey, cx: &mut Context<'_>) -> Poll<()> {

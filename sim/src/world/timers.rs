@@ -1,12 +1,17 @@
 //! Timers in order of (deadline, age): a radix heap (Ahuja, Mehlhorn, Orlin, Tarjan, "Faster Algorithms for the Shortest
-//! Path Problem", 1990).
+//! Path Problem", 1990) with digits of six bits, which is also a hierarchical timing wheel (Varghese, Lauck, 1987) whose
+//! hands move from timer to timer and not from tick to tick.
 //!
 //! Time never goes back, so a timer needs no place in a total order before its instant comes near. It lies in the
-//! bucket of the highest bit in which its deadline differs from the instant that was taken last. When the nearest
-//! bucket's turn comes, its earliest deadline becomes that instant and its timers move down, each into a lower bucket.
-//! A timer moves about half as often as the number of timers has bits, and always to the end of an array, so a million
-//! sleepers cost each other hardly more than ten do. Buckets keep the order in which timers were set, so that
-//! timers of one instant come out by age without any number for it.
+//! bucket of the highest digit in which its deadline differs from the instant that was taken last, and of that digit's
+//! value. When the nearest bucket's turn comes, its earliest deadline becomes that instant and its timers move down,
+//! each to a lower digit. A timer moves at most once for each digit, in practice log₆₄ of the number of timers, and always
+//! to the end of an array, so a million sleepers cost each other hardly more than ten do. All timers of one instant lie
+//! in one bucket at any time, in the order in which they were set, so that they come out by age without any number for
+//! it.
+//!
+//! Few timers need none of this: as long as there is room in one short sorted list, and nothing in the buckets, they lie
+//! there.
 //!
 //! A timer that was dropped stays where it is until it comes up, or until most are of that kind.
 
@@ -42,8 +47,18 @@ pub(super) struct Due {
     generation: u32,
 }
 
-/// One bucket for the timers of the instant taken last, and one for each bit of a deadline.
-const BUCKETS: usize = 65;
+/// Bits of a digit.
+const DIGIT_BITS: u32 = 6;
+
+/// Values of a digit: one bucket for each.
+const DIGIT_VALUES: usize = 1 << DIGIT_BITS;
+
+/// Digits of a deadline.
+const DIGITS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
+
+/// More timers than this go to the buckets. Up to here moving half of the list costs less than looking for a bucket and
+/// opening it; by measurement.
+const FEW: usize = 64;
 
 /// Fewer dropped timers than this are never swept up.
 const DROPPED_MIN: usize = 64;
@@ -57,14 +72,17 @@ pub(super) struct Timers {
     fresh: u32,
     /// The instant that was taken last: no timer is due before it.
     instant: u64,
-    /// By the number of bits from the highest in which the deadline differs from `instant`; the first is for `instant`
-    /// itself.
-    buckets: [Vec<Due>; BUCKETS],
-    /// Bit n: bucket n + 1 is not empty.
-    occupied: u64,
-    /// How many of the first bucket were taken.
+    /// Timers of `instant`, and how many of them were taken.
+    present: Vec<Due>,
     taken: usize,
-    /// Timers in buckets, and those of them that were dropped.
+    /// Later ones while they are few, the next one last. Empty if a bucket is not.
+    few: Vec<Due>,
+    /// Later ones while they are many, by the highest digit in which the deadline differs from `instant`, and by its value.
+    buckets: Box<[[Vec<Due>; DIGIT_VALUES]; DIGITS]>,
+    /// Which digits have a bucket that is not empty, and which buckets those are.
+    digits: u16,
+    occupied: [u64; DIGITS],
+    /// Timers in `present` and in buckets, and those of them that were dropped.
     waiting: usize,
     dropped: usize,
     /// Timers of the run that have not fired.
@@ -78,9 +96,12 @@ impl Default for Timers {
             free: Vec::new(),
             fresh: 0,
             instant: 0,
-            buckets: [const { Vec::new() }; BUCKETS],
-            occupied: 0,
+            present: Vec::new(),
             taken: 0,
+            few: Vec::with_capacity(FEW),
+            buckets: Box::new([const { [const { Vec::new() }; DIGIT_VALUES] }; DIGITS]),
+            digits: 0,
+            occupied: [0; DIGITS],
             waiting: 0,
             dropped: 0,
             set_of_run: 0,
@@ -89,11 +110,12 @@ impl Default for Timers {
 }
 
 impl Timers {
-    pub(super) fn insert(&mut self, deadline: u64, owner: Owner) -> TimerKey {
+    /// Sets a timer that wakes `waker`.
+    pub(super) fn insert(&mut self, deadline: u64, owner: Owner, waker: Waker) -> TimerKey {
         let index = self.free.pop().unwrap_or_else(|| self.take_fresh());
         let timer = &mut self.timers[index as usize];
         let generation = timer.generation.wrapping_add(1);
-        *timer = Timer { waker: None, generation, owner, state: State::Set };
+        *timer = Timer { waker: Some(waker), generation, owner, state: State::Set };
         // What is due already is due at the next instant that is taken.
         self.put(Due { deadline: deadline.max(self.instant), index, generation });
         self.waiting += 1;
@@ -111,13 +133,34 @@ impl Timers {
         index
     }
 
-    /// Puts a timer into its bucket.
+    /// Puts a timer where it belongs.
     fn put(&mut self, due: Due) {
-        let bucket = u64::BITS - (due.deadline ^ self.instant).leading_zeros();
-        if bucket > 0 {
-            self.occupied |= 1 << (bucket - 1);
+        if self.digits != 0 {
+            self.put_away(due);
+        } else if self.few.len() < FEW {
+            let place = self.few.partition_point(|other| other.deadline > due.deadline);
+            self.few.insert(place, due);
+        } else {
+            let mut few = std::mem::take(&mut self.few);
+            while let Some(next) = few.pop() {
+                self.put_away(next);
+            }
+            self.few = few; // keeps its memory
+            self.put_away(due);
         }
-        self.buckets[bucket as usize].push(due);
+    }
+
+    /// Puts a timer into its bucket.
+    fn put_away(&mut self, due: Due) {
+        let differs = due.deadline ^ self.instant;
+        if differs == 0 {
+            return self.present.push(due);
+        }
+        let digit = (differs.ilog2() / DIGIT_BITS) as usize;
+        let value = (due.deadline >> (digit as u32 * DIGIT_BITS)) as usize % DIGIT_VALUES;
+        self.digits |= 1 << digit;
+        self.occupied[digit] |= 1 << value;
+        self.buckets[digit][value].push(due);
     }
 
     fn find(&mut self, key: TimerKey) -> Option<(u32, &mut Timer)> {
@@ -129,18 +172,20 @@ impl Timers {
         (timer.generation == generation && timer.state != State::Free).then_some((index, timer))
     }
 
-    /// Whether the timer has fired; if not, `waker` is kept for it. A timer of an earlier world counts as fired.
+    /// Whether the timer has fired, and is forgotten then; if not, `waker` is kept for it. A timer of an earlier world
+    /// counts as fired.
     pub(super) fn poll(&mut self, key: TimerKey, waker: &Waker) -> bool {
-        match self.find(key) {
-            Some((_, timer)) if timer.state != State::Fired => {
-                match &mut timer.waker {
-                    Some(kept) => kept.clone_from(waker),
-                    empty => *empty = Some(waker.clone()),
-                }
-                false
-            }
-            _ => true,
+        let Some((index, timer)) = self.find(key) else { return true };
+        if timer.state == State::Fired {
+            timer.state = State::Free;
+            self.free.push(index);
+            return true;
         }
+        match &mut timer.waker {
+            Some(kept) => kept.clone_from(waker),
+            empty => *empty = Some(waker.clone()),
+        }
+        false
     }
 
     /// Forgets a timer; gives the waker that was kept for it.
@@ -165,11 +210,11 @@ impl Timers {
     /// Takes out everything that was dropped.
     #[cold]
     fn sweep(&mut self) {
-        let Self { timers, buckets, taken, .. } = self;
-        buckets[0].drain(..*taken);
+        let Self { timers, present, taken, few, buckets, .. } = self;
+        present.drain(..*taken);
         *taken = 0;
         self.waiting = 0;
-        for bucket in buckets {
+        for bucket in [present, few].into_iter().chain(buckets.as_flattened_mut()) {
             bucket.retain(|&due| is_set(timers, due));
             self.waiting += bucket.len();
         }
@@ -189,45 +234,69 @@ impl Timers {
             return None;
         }
         loop {
-            while let Some(&due) = self.buckets[0].get(self.taken) {
-                if is_set(&self.timers, due) {
+            while let Some(&due) = self.present.get(self.taken) {
+                if self.dropped == 0 || is_set(&self.timers, due) {
                     return Some(self.instant);
                 }
                 self.taken += 1;
                 self.waiting -= 1;
                 self.dropped -= 1;
             }
-            self.buckets[0].clear();
+            self.present.clear();
             self.taken = 0;
-            self.open_nearest();
+            match self.few.last() {
+                Some(next) => self.take_few(next.deadline),
+                None => self.open_nearest(),
+            }
         }
     }
 
-    /// Moves the timers of the nearest bucket down, those of the earliest instant into the first.
+    /// Moves the timers of the next instant into the present.
+    fn take_few(&mut self, instant: u64) {
+        self.instant = instant;
+        while let Some(next) = self.few.pop_if(|next| next.deadline == instant) {
+            self.present.push(next);
+        }
+    }
+
+    /// Moves the timers of the nearest bucket down, those of the earliest instant into the present.
     fn open_nearest(&mut self) {
-        let bucket = self.occupied.trailing_zeros() as usize + 1;
-        self.occupied &= self.occupied - 1;
-        let mut opened = std::mem::take(&mut self.buckets[bucket]);
+        let (digit, value) = self.nearest().expect("timers are waiting");
+        self.empties(digit, value);
+        let mut opened = std::mem::take(&mut self.buckets[digit][value]);
         if let [due] = opened[..] {
             self.instant = due.deadline;
-            self.buckets[0].push(due);
+            self.present.push(due);
         } else if let Some(instant) = opened.iter().map(|due| due.deadline).min() {
             self.instant = instant;
             for &due in &opened {
-                self.put(due);
+                self.put_away(due);
             }
         }
         opened.clear();
-        self.buckets[bucket] = opened; // keeps its memory
+        self.buckets[digit][value] = opened; // keeps its memory
+    }
+
+    /// The bucket of the next timers: all of a lower digit come before those of a higher one.
+    fn nearest(&self) -> Option<(usize, usize)> {
+        let digit = self.digits.trailing_zeros() as usize;
+        (self.digits != 0).then(|| (digit, self.occupied[digit].trailing_zeros() as usize))
+    }
+
+    fn empties(&mut self, digit: usize, value: usize) {
+        self.occupied[digit] &= !(1 << value);
+        if self.occupied[digit] == 0 {
+            self.digits &= !(1 << digit);
+        }
     }
 
     /// Takes the next timer of the instant that was taken last.
     pub(super) fn pop_due(&mut self) -> Option<Due> {
         loop {
-            let due = *self.buckets[0].get(self.taken)?;
+            let due = *self.present.get(self.taken)?;
             self.taken += 1;
             self.waiting -= 1;
-            if is_set(&self.timers, due) {
+            if self.dropped == 0 || is_set(&self.timers, due) {
                 self.timers[due.index as usize].state = State::Due;
                 return Some(due);
             }
@@ -256,10 +325,11 @@ impl Timers {
     }
 
     fn clear_buckets(&mut self) {
-        self.buckets[0].clear();
-        while self.occupied != 0 {
-            self.buckets[self.occupied.trailing_zeros() as usize + 1].clear();
-            self.occupied &= self.occupied - 1;
+        self.present.clear();
+        self.few.clear();
+        while let Some((digit, value)) = self.nearest() {
+            self.buckets[digit][value].clear();
+            self.empties(digit, value);
         }
         (self.taken, self.waiting, self.dropped) = (0, 0, 0);
     }
@@ -275,6 +345,10 @@ mod tests {
     use super::*;
     use crate::rng::{Numbers, Stream};
 
+    fn noop() -> Waker {
+        Waker::noop().clone()
+    }
+
     /// Everything that is due at the next instant.
     fn fired(timers: &mut Timers) -> Vec<u32> {
         std::iter::from_fn(|| timers.pop_due().map(|due| (timers.fire(due), due.index).1)).collect()
@@ -284,7 +358,7 @@ mod tests {
     fn timers_fire_by_deadline_and_then_by_age() {
         let mut timers = Timers::default();
         for deadline in [30, 10, 20, 10] {
-            timers.insert(deadline, Owner::Outside);
+            timers.insert(deadline, Owner::Outside, noop());
         }
         assert_eq!((timers.advance(), fired(&mut timers)), (Some(10), vec![1, 3]));
         assert_eq!((timers.advance(), fired(&mut timers)), (Some(20), vec![2]));
@@ -295,10 +369,10 @@ mod tests {
     #[test]
     fn a_dropped_timer_does_not_fire_and_its_place_is_taken_safely() {
         let mut timers = Timers::default();
-        let old = timers.insert(10, Owner::Run);
+        let old = timers.insert(10, Owner::Run, noop());
         timers.remove(old);
         assert_eq!((timers.advance(), timers.set_of_run()), (None, 0));
-        let new = timers.insert(20, Owner::Run);
+        let new = timers.insert(20, Owner::Run, noop());
         timers.remove(old);
         assert_eq!(timers.advance(), Some(20), "an old key does not touch the new timer");
         assert!(!timers.poll(new, Waker::noop()) && timers.poll(old, Waker::noop()));
@@ -307,10 +381,10 @@ mod tests {
     #[test]
     fn a_timer_of_an_earlier_world_counts_as_fired() {
         let mut timers = Timers::default();
-        let old = timers.insert(10, Owner::Run);
+        let old = timers.insert(10, Owner::Run, noop());
         timers.reset();
         assert!(timers.poll(old, Waker::noop()), "nobody has taken its place yet");
-        let new = timers.insert(10, Owner::Run);
+        let new = timers.insert(10, Owner::Run, noop());
         assert!(timers.poll(old, Waker::noop()) && !timers.poll(new, Waker::noop()));
     }
 
@@ -322,11 +396,12 @@ mod tests {
             let spread = numbers.pick(&[2, 60, 1_000_000, u32::MAX]);
             let (mut timers, mut list) = (Timers::default(), Vec::new());
             let (mut now, mut age) = (0_u64, 0);
+            let more = numbers.pick(&[4, 12]); // few timers, or many
             for _ in 0..300 {
-                for _ in 0..numbers.below(4) {
+                for _ in 0..numbers.below(more) {
                     let deadline =
                         now + u64::from(numbers.below(spread)) * u64::from(1 + numbers.below(2) * 999_999);
-                    list.push((deadline, age, timers.insert(deadline, Owner::Run)));
+                    list.push((deadline, age, timers.insert(deadline, Owner::Run, noop())));
                     age += 1;
                 }
                 if !list.is_empty() && numbers.chance((9, 16)) {
@@ -353,9 +428,10 @@ mod tests {
     fn dropped_timers_far_ahead_are_swept_up() {
         let mut timers = Timers::default();
         for _ in 0..10_000 {
-            let key = timers.insert(1 << 40, Owner::Run);
+            let key = timers.insert(1 << 40, Owner::Run, noop());
             timers.remove(key);
         }
-        assert!(timers.buckets.iter().map(Vec::len).sum::<usize>() <= 2 * DROPPED_MIN);
+        let kept = timers.few.len() + timers.buckets.as_flattened().iter().map(Vec::len).sum::<usize>();
+        assert!(kept <= 2 * DROPPED_MIN);
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Subject<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     open: Vec<Open>,
+    /// Those of them that are submissions which wait for room.
+    waiting: u64,
     /// The trace tells of calls at all.
     pub(super) seen: bool,
 }
@@ -66,16 +68,29 @@ pub(super) struct Calls {
 impl Calls {
     pub(super) fn clear(&mut self) {
         self.open.clear();
+        self.waiting = 0;
         self.seen = false;
     }
 
     pub(super) fn open(&mut self, op: u32, at_ns: u64, counts: (u64, u64), kind: Kind) {
+        self.waiting += u64::from(kind.waits());
         self.open.push(Open { op, at_ns, registry: counts.0, alive: counts.1, kind });
     }
 
     pub(super) fn take(&mut self, op: u32) -> Option<Open> {
         let place = self.open.iter().position(|open| open.op == op)?;
-        Some(self.open.swap_remove(place))
+        let open = self.open.swap_remove(place);
+        self.waiting -= u64::from(open.kind.waits());
+        Some(open)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Tasks that open calls are about.
+    pub(super) fn subjects(&self) -> impl Iterator<Item = usize> {
+        self.open.iter().filter_map(|open| open.kind.task())
     }
 
     pub(super) fn any(&self, fits: impl Fn(&Kind) -> bool) -> bool {
@@ -88,8 +103,7 @@ impl Calls {
 
     /// Submissions that wait for room.
     pub(super) fn waiting(&self) -> u64 {
-        let waits = |open: &&Open| matches!(open.kind, Kind::Submit { wait: true, .. });
-        self.open.iter().filter(waits).count() as u64
+        self.waiting
     }
 
     /// The add that a TaskAddRequested of this task comes of.
@@ -190,6 +204,11 @@ impl Kind {
                 Self::Submit { task: find(spec.task).0, spec: *spec, admission: *admission, wait: *wait }
             }
         })
+    }
+
+    /// It is a submission that waits for room.
+    fn waits(&self) -> bool {
+        matches!(self, Self::Submit { wait: true, .. })
     }
 
     pub(super) fn task(&self) -> Option<usize> {

@@ -11,21 +11,21 @@ pub(super) struct Complaint {
     pub(super) by_ns: Option<u64>,
 }
 
-/// Whether a record is explained.
-pub(super) type Fits = Result<(), Complaint>;
+/// Whether a record is explained. In a box, because as a rule it is: what every record hands on is one word.
+pub(super) type Fits = Result<(), Box<Complaint>>;
 
 #[cold]
 pub(super) fn unexplained(rules: &'static [&'static str], what: String) -> Fits {
-    Err(Complaint { what, rules, instead: None, by_ns: None })
+    Err(Box::new(Complaint { what, rules, instead: None, by_ns: None }))
 }
 
 #[cold]
 pub(super) fn expected(rules: &'static [&'static str], what: String, instead: String) -> Fits {
-    Err(Complaint { what, rules, instead: Some(instead), by_ns: None })
+    Err(Box::new(Complaint { what, rules, instead: Some(instead), by_ns: None }))
 }
 
 /// It should have come by this instant, in nanoseconds, and did not.
 #[cold]
 pub(super) fn overdue(rules: &'static [&'static str], what: String, by_ns: u64) -> Fits {
-    Err(Complaint { what, rules, instead: None, by_ns: Some(by_ns) })
+    Err(Box::new(Complaint { what, rules, instead: None, by_ns: Some(by_ns) }))
 }

@@ -5,11 +5,74 @@
 use std::collections::VecDeque;
 
 use super::complaint::{Fits, expected, unexplained};
-use crate::trace::{EventNote, HandlerEnd, Header, Text, Texts};
+use crate::trace::{EventNote, HandlerEnd, Header, Held, Text, Texts};
 use simvisor::EventKind;
 
-/// Numbers of reports that are kept: further back than any queue reaches.
-const REPORTS_MAX: usize = 1 << 20;
+/// Events whose nature is kept: further back than any queue reaches. A power of two.
+const RECENT_MAX: usize = 1 << 20;
+
+/// Starts, ends, reports and notices that are kept beyond what bus and queues hold.
+const SPARE: u64 = 4096;
+
+/// What an event is to subscribers: bits.
+const REPORT: u8 = 1;
+const NOTICE: u8 = 2;
+
+/// The nature of the latest events, by their numbers.
+#[derive(Debug, Default)]
+struct Recent {
+    /// A ring, as long as it had to become so far.
+    natures: Vec<u8>,
+    next_seq: u64,
+}
+
+impl Recent {
+    fn clear(&mut self) {
+        self.natures.clear();
+        self.next_seq = 0;
+    }
+
+    /// The next event. Numbers that are left out stand for events that are neither.
+    #[inline]
+    fn push(&mut self, seq: u64, nature: u8) {
+        if seq == self.natures.len() as u64 && self.natures.len() < RECENT_MAX {
+            self.natures.push(nature);
+            self.next_seq = seq + 1;
+        } else {
+            self.put(seq, nature);
+        }
+    }
+
+    /// An event whose number is not the next, or not in the first round.
+    #[cold]
+    fn put(&mut self, seq: u64, nature: u8) {
+        if seq >= self.next_seq {
+            for skipped in self.next_seq.max(seq.saturating_sub(RECENT_MAX as u64 - 1))..=seq {
+                *self.at(skipped) = 0;
+            }
+            self.next_seq = seq.saturating_add(1);
+        }
+        *self.at(seq) |= nature;
+    }
+
+    fn at(&mut self, seq: u64) -> &mut u8 {
+        let place = seq as usize % RECENT_MAX;
+        if self.natures.len() <= place {
+            self.natures.resize(place + 1, 0);
+        }
+        &mut self.natures[place]
+    }
+
+    /// What it is; neither, if it is long past or has not come.
+    #[inline]
+    fn of(&self, seq: u64) -> u8 {
+        if seq < self.next_seq && self.next_seq - seq <= RECENT_MAX as u64 {
+            self.natures.get(seq as usize % RECENT_MAX).copied().unwrap_or(0)
+        } else {
+            0
+        }
+    }
+}
 
 /// A receiver on the bus.
 #[derive(Debug)]
@@ -58,10 +121,13 @@ struct Subscriber {
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
     capacity: u64,
+    /// How many starts, ends, reports and notices are kept: who hears of them is not further behind.
+    kept_max: usize,
     /// Stamp and delivery are two steps; then this is what is on the bus.
     disorder: bool,
     bus: Vec<u64>,
     published: u64,
+    recent: Recent,
     /// Events for subscribers that are no reports.
     plain: u64,
     /// Numbers of reports about subscribers, and of the listener's notices among them, the latest ones.
@@ -73,27 +139,64 @@ pub(super) struct Delivery {
     /// What the listener lost in all.
     lagged: u64,
     ears: Vec<Ear>,
+    /// Of receivers that are gone: their memory is used again.
+    spare: Vec<Ear>,
     /// The latest deeds in order of number, kept while somebody hears of them.
     deeds: VecDeque<Deed>,
     subscribers: Vec<Subscriber>,
+    /// Some subscriber's panic is not reported yet.
+    panicking: bool,
 }
 
 impl Delivery {
     pub(super) fn reset(&mut self, header: &Header) {
-        let subscribers = header.subscribers.iter().map(|&(name, capacity)| Subscriber {
+        self.capacity = header.config.bus_capacity.max(1);
+        let queues = header.subscribers.iter().map(|(_, capacity)| *capacity).max().unwrap_or(0);
+        let behind = queues.saturating_add(header.config.bus_capacity).saturating_add(SPARE);
+        self.kept_max = behind.min(RECENT_MAX as u64) as usize;
+        self.disorder = header.config.disorder;
+        self.bus.clear();
+        self.published = 0;
+        self.recent.clear();
+        self.plain = 0;
+        self.reports.clear();
+        self.notices.clear();
+        self.reports_gone = 0;
+        self.notices_gone = 0;
+        self.lagged = 0;
+        self.spare.append(&mut self.ears);
+        self.deeds.clear();
+        self.panicking = false;
+        self.subscribers.clear();
+        self.subscribers.extend(header.subscribers.iter().map(|&(name, capacity)| Subscriber {
             name,
             capacity: capacity.max(1),
             tally: Tally::default(),
             in_hand: None,
             latest: None,
             panic: None,
-        });
-        *self = Self {
-            capacity: header.config.bus_capacity.max(1),
-            disorder: header.config.disorder,
-            subscribers: subscribers.collect(),
-            ..Self::default()
-        };
+        }));
+    }
+
+    /// Ends that were told of long ago are as if nobody had heard of their tasks.
+    pub(super) fn forget_gone(&mut self) {
+        let from_seq = self.published.saturating_sub(self.kept_max as u64);
+        for ear in &mut self.ears {
+            ear.heard_of.retain(|&(_, seq, start)| start || seq >= from_seq);
+        }
+    }
+
+    /// Texts that it speaks of.
+    pub(super) fn hold(&self, held: &mut Held) {
+        for ear in &self.ears {
+            held.hold(ear.name);
+            held.hold_all(ear.heard_of.iter().map(|(task, ..)| *task));
+        }
+        held.hold_all(self.deeds.iter().map(|deed| deed.task));
+        for subscriber in &self.subscribers {
+            held.hold(subscriber.name);
+            held.hold_all(subscriber.panic);
+        }
     }
 
     pub(super) fn has_subscribers(&self) -> bool {
@@ -104,12 +207,14 @@ impl Delivery {
         self.notices_gone + self.notices.len() as u64
     }
 
+    #[inline]
     fn is_report(&self, seq: u64) -> bool {
-        self.reports.binary_search(&seq).is_ok()
+        self.recent.of(seq) & REPORT != 0
     }
 
+    #[inline]
     fn is_notice(&self, seq: u64) -> bool {
-        self.notices.binary_search(&seq).is_ok()
+        self.recent.of(seq) & NOTICE != 0
     }
 
     /// Events on the bus so far.
@@ -126,6 +231,7 @@ impl Delivery {
             EventKind::SubscriberOverflow => self.overflow(event, texts),
             EventKind::SubscriberPanicked => self.panicked(event, texts),
             _ => {
+                self.recent.push(event.seq, 0);
                 self.plain += u64::from(!self.disorder);
                 Ok(())
             }
@@ -135,7 +241,7 @@ impl Delivery {
     fn deed(&mut self, event: &EventNote) {
         let Some(start) = is_start(event.kind) else { return };
         let Some(task) = event.task else { return };
-        if self.deeds.len() == REPORTS_MAX {
+        if self.deeds.len() == self.kept_max {
             self.deeds.pop_front();
         }
         self.deeds.push_back(Deed { seq: event.seq, task, start });
@@ -158,19 +264,22 @@ impl Delivery {
         )
     }
 
-    fn report(&mut self, seq: u64) {
-        if self.reports.len() == REPORTS_MAX {
+    fn report(&mut self, seq: u64, nature: u8) {
+        if self.reports.len() == self.kept_max {
             self.reports.pop_front();
             self.reports_gone += 1;
         }
         self.reports.push_back(seq);
+        self.recent.push(seq, nature);
     }
 
     fn overflow(&mut self, event: &EventNote, texts: &Texts) -> Fits {
-        self.report(event.seq);
+        let of_listener = event.task.is_some_and(|task| texts.get(task) == "subscriber_listener");
+        let is_notice = of_listener && event.reason.is_some();
+        self.report(event.seq, if is_notice { REPORT | NOTICE } else { REPORT });
         let (Some(task), Some(reason)) = (event.task, event.reason) else { return Ok(()) };
         let (name, reason) = (texts.get(task), texts.get(reason));
-        if name == "subscriber_listener" {
+        if is_notice {
             return self.notice(event.seq, reason);
         }
         // What can be in its queue, the event that was dropped included.
@@ -208,7 +317,7 @@ impl Delivery {
     }
 
     fn notice(&mut self, seq: u64, reason: &str) -> Fits {
-        if self.notices.len() == REPORTS_MAX {
+        if self.notices.len() == self.kept_max {
             self.notices.pop_front();
             self.notices_gone += 1;
         }
@@ -228,7 +337,7 @@ impl Delivery {
     }
 
     fn panicked(&mut self, event: &EventNote, texts: &Texts) -> Fits {
-        self.report(event.seq);
+        self.report(event.seq, REPORT);
         let Some(task) = event.task else { return Ok(()) };
         let owed = self
             .subscribers
@@ -262,12 +371,21 @@ impl Delivery {
 
     pub(super) fn opened(&mut self, name: Text) {
         let (heard, from_seq) = (self.on_bus(), self.published);
-        self.ears.push(Ear { name, heard, from_seq, got: Vec::new(), lost: 0, heard_of: Vec::new() });
+        let (mut got, mut heard_of) =
+            self.spare.pop().map_or_else(Default::default, |ear| (ear.got, ear.heard_of));
+        got.clear();
+        heard_of.clear();
+        self.ears.push(Ear { name, heard, from_seq, got, lost: 0, heard_of });
     }
 
     pub(super) fn received(&mut self, name: Text, seq: u64, texts: &Texts) -> Fits {
         let (published, is_notice) = (self.published, self.is_notice(seq));
-        let before = self.notices_gone + self.notices.partition_point(|&notice| notice < seq) as u64;
+        let before = match self.notices.back() {
+            Some(&last) if last >= seq => {
+                self.notices_gone + self.notices.partition_point(|&notice| notice < seq) as u64
+            }
+            _ => self.notices(),
+        };
         let Some(ear) = self.ears.iter_mut().find(|ear| ear.name == name) else { return Ok(()) };
         if let Ok(place) = self.deeds.binary_search_by_key(&seq, |deed| deed.seq) {
             let Deed { task, start, .. } = self.deeds[place];
@@ -319,10 +437,17 @@ impl Delivery {
     }
 
     pub(super) fn closed(&mut self, name: Text, texts: &Texts) -> Fits {
-        let end = self.on_bus();
         let Some(place) = self.ears.iter().position(|ear| ear.name == name) else { return Ok(()) };
         let mut ear = self.ears.swap_remove(place);
-        let name = texts.get(name);
+        let fits = self.heard_all(&mut ear, texts);
+        self.spare.push(ear);
+        fits
+    }
+
+    /// Whether a receiver that is told of the end was told of everything before it.
+    fn heard_all(&self, ear: &mut Ear, texts: &Texts) -> Fits {
+        let end = self.on_bus();
+        let name = texts.get(ear.name);
         if ear.heard < end {
             let left = end - ear.heard;
             return unexplained(
@@ -345,13 +470,12 @@ impl Delivery {
     }
 
     pub(super) fn handler_entered(&mut self, name: Text, seq: u64, texts: &Texts) -> Fits {
-        let (report, notice, published) = (self.is_report(seq), self.is_notice(seq), self.published);
+        let (nature, published) = (self.recent.of(seq), self.published);
+        let (report, notice) = (nature & REPORT != 0, nature & NOTICE != 0);
         let disorder = self.disorder;
         let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == name) else {
             return Ok(());
         };
-        let panic = subscriber.panic.take();
-        let before = subscriber.in_hand.replace(seq);
         // A notice overtakes what is still on the bus ([S8]).
         let in_order = notice || disorder || subscriber.latest.is_none_or(|latest| latest < seq);
         if !notice {
@@ -359,17 +483,19 @@ impl Delivery {
         }
         subscriber.tally.entered += 1;
         subscriber.tally.entered_plain += u64::from(!report);
-        let what = || format!("`{}` was given event {seq}", texts.get(name));
+        let panic = subscriber.panic.take();
+        let before = subscriber.in_hand.replace(seq);
+        if panic.is_none() && before.is_none() && in_order && seq < published {
+            return Ok(());
+        }
+        let what = format!("`{}` was given event {seq}", texts.get(name));
         if panic.is_some() {
-            return expected(&["S7"], what(), "SubscriberPanicked first".to_owned());
+            return expected(&["S7"], what, "SubscriberPanicked first".to_owned());
         }
         if let Some(before) = before {
-            return expected(&["S5"], what(), format!("the end of its handler of event {before} first"));
+            return expected(&["S5"], what, format!("the end of its handler of event {before} first"));
         }
-        if !in_order || seq >= published {
-            return expected(&["S5"], what(), "an event that was published, in order".to_owned());
-        }
-        Ok(())
+        expected(&["S5"], what, "an event that was published, in order".to_owned())
     }
 
     /// `drained_ns`: when what is left in queues may be given up, if draining has begun.
@@ -381,7 +507,7 @@ impl Delivery {
         (now_ns, drained_ns): (u64, Option<u64>),
         texts: &Texts,
     ) -> Fits {
-        let report = self.is_report(seq);
+        let report = matches!(how, HandlerEnd::Panic(_)) && self.is_report(seq);
         let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == name) else {
             return Ok(());
         };
@@ -391,6 +517,7 @@ impl Delivery {
             HandlerEnd::Panic(message) => {
                 subscriber.tally.panicked += 1;
                 subscriber.panic = (!report).then_some(message);
+                self.panicking = true;
             }
             HandlerEnd::Dropped if drained_ns.is_none_or(|drained_ns| now_ns < drained_ns) => {
                 return unexplained(
@@ -478,9 +605,13 @@ impl Delivery {
 
     /// The instant is over.
     pub(super) fn settle(&mut self, texts: &Texts) -> Fits {
+        if !std::mem::take(&mut self.panicking) {
+            return Ok(());
+        }
         for subscriber in &mut self.subscribers {
             if let Some(message) = subscriber.panic.take() {
                 let (name, message) = (texts.get(subscriber.name), texts.get(message));
+                self.panicking = true; // there may be others
                 return unexplained(
                     &["S7"],
                     format!("the panic `{message}` of `{name}` was not reported at once"),

@@ -6,21 +6,32 @@ use super::complaint::{Fits, unexplained};
 use crate::trace::{EventNote, Texts, kind_name};
 
 /// What comes next of what every event has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Form {
     next_seq: u64,
     /// The latest wall clock, unless it was set since.
-    wall_ns: Option<i64>,
+    wall_ns: i64,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { next_seq: 0, wall_ns: i64::MIN }
+    }
 }
 
 impl Form {
     pub(super) fn wall_set(&mut self) {
-        self.wall_ns = None;
+        self.wall_ns = i64::MIN;
     }
 
     pub(super) fn event(&mut self, event: &EventNote, texts: &Texts) -> Fits {
         let expected = std::mem::replace(&mut self.next_seq, event.seq.saturating_add(1));
-        let before = self.wall_ns.replace(event.wall_ns);
+        let before = std::mem::replace(&mut self.wall_ns, event.wall_ns);
+        let (is, has) = (Shape::of(event), Shape::due(event));
+        let told = event.kind == EventKind::TaskRemoveRequested && event.reason.is_some();
+        if event.seq == expected && before <= event.wall_ns && is == has && !told {
+            return Ok(());
+        }
         let kind = kind_name(event.kind);
         if event.seq != expected {
             return unexplained(
@@ -28,23 +39,13 @@ impl Form {
                 format!("{kind} has number {} where {expected} comes next", event.seq),
             );
         }
-        if let Some(before) = before.filter(|before| *before > event.wall_ns) {
+        if before > event.wall_ns {
             let back = before.abs_diff(event.wall_ns);
             return unexplained(&["S2"], format!("the wall clock of {kind} {} is {back} ns back", event.seq));
         }
-        let (has, may_lack) = shape(event);
-        let is = Shape {
-            task: event.task.is_some(),
-            reason: event.reason.is_some(),
-            attempt: event.attempt.is_some(),
-            timeout: event.timeout_ms.is_some(),
-            delay: event.delay_ms.is_some(),
-            source: event.source.is_some(),
-        };
-        if is == has || may_lack == Some(is) {
-            if event.kind == EventKind::TaskRemoveRequested
-                && event.reason.is_some_and(|reason| texts.get(reason) != "manual_cancel")
-            {
+        // It is the one kind that may have a field or not.
+        if told && is == Shape(Shape::TASK | Shape::REASON) {
+            if event.reason.is_some_and(|reason| texts.get(reason) != "manual_cancel") {
                 return unexplained(
                     &["E1"],
                     format!("{kind} {} has another reason than a cancel", event.seq),
@@ -52,71 +53,69 @@ impl Form {
             }
             return Ok(());
         }
-        let lacks = (has.task && !is.task)
-            || (has.reason && !is.reason)
-            || (has.attempt && !is.attempt)
-            || (has.timeout && !is.timeout)
-            || (has.delay && !is.delay)
-            || (has.source && !is.source);
+        let lacks = has.0 & !is.0 != 0;
         let (rules, verb): (&'static [_], _) =
             if lacks { (&["E2", "E1"], "lacks") } else { (&["E1", "E2"], "has too much of") };
         unexplained(rules, format!("{kind} {} {verb} what its kind has: {has}", event.seq))
     }
 }
 
-/// Which fields are set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Shape {
-    task: bool,
-    reason: bool,
-    attempt: bool,
-    timeout: bool,
-    delay: bool,
-    source: bool,
+/// Which fields are set, one bit for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape(u8);
+
+impl Shape {
+    const TASK: u8 = 1;
+    const ATTEMPT: u8 = 1 << 1;
+    const TIMEOUT: u8 = 1 << 2;
+    const DELAY: u8 = 1 << 3;
+    const SOURCE: u8 = 1 << 4;
+    const REASON: u8 = 1 << 5;
+    const NAMES: [&'static str; 6] =
+        ["task", "attempt", "timeout_ms", "delay_ms", "backoff_source", "reason"];
+
+    fn of(event: &EventNote) -> Self {
+        let EventNote { task, attempt, timeout_ms, delay_ms, source, reason, .. } = event;
+        Self(
+            u8::from(task.is_some())
+                | u8::from(attempt.is_some()) << 1
+                | u8::from(timeout_ms.is_some()) << 2
+                | u8::from(delay_ms.is_some()) << 3
+                | u8::from(source.is_some()) << 4
+                | u8::from(reason.is_some()) << 5,
+        )
+    }
+
+    /// The fields of its kind by contract section 2.
+    fn due(event: &EventNote) -> Self {
+        let told = Self::TASK | Self::REASON;
+        Self(match event.kind {
+            EventKind::ShutdownRequested | EventKind::AllStoppedWithinGrace | EventKind::GraceExceeded => 0,
+            EventKind::TaskAddRequested
+            | EventKind::TaskAdded
+            | EventKind::TaskStopped
+            | EventKind::TaskRemoveRequested
+            | EventKind::TaskRemoved => Self::TASK,
+            EventKind::TaskStarting => Self::TASK | Self::ATTEMPT,
+            EventKind::TimeoutHit => Self::TASK | Self::ATTEMPT | Self::TIMEOUT,
+            EventKind::TaskFailed | EventKind::ActorExhausted | EventKind::ActorDead => told | Self::ATTEMPT,
+            EventKind::BackoffScheduled => {
+                let always = Self::TASK | Self::ATTEMPT | Self::DELAY | Self::SOURCE;
+                if event.source == Some(BackoffSource::Success) { always } else { always | Self::REASON }
+            }
+            EventKind::SubscriberPanicked
+            | EventKind::SubscriberOverflow
+            | EventKind::ControllerRejected
+            | EventKind::ControllerSubmitted
+            | EventKind::ControllerSlotTransition => told,
+        })
+    }
 }
 
 impl std::fmt::Display for Shape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let all = [
-            (self.task, "task"),
-            (self.attempt, "attempt"),
-            (self.timeout, "timeout_ms"),
-            (self.delay, "delay_ms"),
-            (self.source, "backoff_source"),
-            (self.reason, "reason"),
-        ];
-        let names: Vec<_> = all.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
-        write!(f, "{}", if names.is_empty() { "nothing".to_owned() } else { names.join(", ") })
-    }
-}
-
-/// The fields of an event by contract section 2, and what else they may be.
-fn shape(event: &EventNote) -> (Shape, Option<Shape>) {
-    let none = Shape::default();
-    let task = Shape { task: true, ..none };
-    let told = Shape { reason: true, ..task };
-    match event.kind {
-        EventKind::ShutdownRequested | EventKind::AllStoppedWithinGrace | EventKind::GraceExceeded => {
-            (none, None)
-        }
-        EventKind::TaskAddRequested
-        | EventKind::TaskAdded
-        | EventKind::TaskStopped
-        | EventKind::TaskRemoved => (task, None),
-        EventKind::TaskRemoveRequested => (task, Some(told)),
-        EventKind::TaskStarting => (Shape { attempt: true, ..task }, None),
-        EventKind::TimeoutHit => (Shape { attempt: true, timeout: true, ..task }, None),
-        EventKind::TaskFailed | EventKind::ActorExhausted | EventKind::ActorDead => {
-            (Shape { attempt: true, ..told }, None)
-        }
-        EventKind::BackoffScheduled => {
-            let reason = event.source != Some(BackoffSource::Success);
-            (Shape { attempt: true, delay: true, source: true, reason, ..task }, None)
-        }
-        EventKind::SubscriberPanicked
-        | EventKind::SubscriberOverflow
-        | EventKind::ControllerRejected
-        | EventKind::ControllerSubmitted
-        | EventKind::ControllerSlotTransition => (told, None),
+        let names = (0..).zip(Self::NAMES).filter(|(bit, _)| self.0 >> bit & 1 == 1);
+        let names: Vec<_> = names.map(|(_, name)| name).collect();
+        f.write_str(&if names.is_empty() { "nothing".to_owned() } else { names.join(", ") })
     }
 }

@@ -34,10 +34,11 @@ use self::form::Form;
 use self::permits::{Due, Permits, Unfair};
 use self::run::{Beside, Phase, Run, Stopped};
 use self::slots::{Slots, Submitted, Tenant};
-use self::task::{ABSENT, Action, Body, FAR, Place, Stage, World};
+use self::task::{Action, Body, FAR, Place, Places, Stage, World};
 use super::excuse::{Excuse, Excuses};
 use crate::trace::{
-    Answer, Call, EndNote, EventNote, Header, Record, Sink, SpecNote, Text, Texts, What, kind_name,
+    Answer, BodyEnd, Call, EndNote, EventNote, HandlerEnd, Header, Held, Record, Sink, SpecNote, Text, Texts,
+    What, kind_name,
 };
 
 /// Most places that one task may be in at once. Reaching it is a failure and not silence.
@@ -86,36 +87,39 @@ impl std::fmt::Display for Unexplained {
 #[derive(Debug)]
 struct Task {
     name: Text,
-    places: Vec<Place>,
-    spec: Option<SpecNote>,
-    /// The operation that brought it, and whether that was a submission.
-    origin: Option<(u32, bool)>,
-    /// Counts from 1; 0 before the first.
-    incarnation: u32,
+    places: Places,
+    /// The number of the first place's stage.
+    stage: usize,
+    /// Some place is that of a registered task.
+    registered: bool,
     /// Its latest start or end was a start.
     alive: bool,
+    /// Counts from 1; 0 before the first.
+    incarnation: u32,
     /// Changes of the places, to tell stale deadlines.
     version: u32,
+    /// The operation that brought it, and whether that was a submission.
+    origin: Option<(u32, bool)>,
+    spec: Option<SpecNote>,
 }
 
 impl Task {
-    fn is_registered(&self) -> bool {
-        self.places.iter().any(Place::is_registered)
+    fn new(name: Text) -> Self {
+        Self {
+            name,
+            places: Places::absent(),
+            stage: Stage::ABSENT,
+            registered: false,
+            alive: false,
+            incarnation: 0,
+            version: 0,
+            origin: None,
+            spec: None,
+        }
     }
 
     fn tenant(&self) -> Tenant {
-        Tenant { registered: self.is_registered(), incarnation: self.incarnation }
-    }
-
-    /// Since when its next attempt has been due, if that is what it waits for in any case.
-    fn due(&self) -> Option<(u64, u64)> {
-        let due = |place: &Place| match place.stage {
-            Stage::Waiting { from_ns, until_ns } if !place.cancelled => Some((from_ns, until_ns)),
-            _ => None,
-        };
-        let all = self.places.iter().map(due).collect::<Option<Vec<_>>>()?;
-        let from_ns = all.iter().map(|(from_ns, _)| *from_ns).min()?;
-        Some((from_ns, all.iter().map(|(_, until_ns)| *until_ns).max()?))
+        Tenant { registered: self.registered, incarnation: self.incarnation }
     }
 }
 
@@ -130,20 +134,25 @@ pub struct Monitor {
     calls: Calls,
     delivery: Delivery,
     tasks: Vec<Task>,
+    /// Entries of tasks that were forgotten, to be used again.
+    free: Vec<u32>,
     /// Index of a task by the number of its name, plus 1.
     index: Vec<u32>,
     registered: u64,
     /// Counts of changes of who is registered and who is alive.
     changes: (u64, u64),
-    /// When some task's places must be left: instant, task, version.
+    /// Tasks, with their versions, whose places must be left in this instant.
+    at_once: Vec<(u32, u32)>,
+    /// When some task's places must be left later: instant, task, version.
     deadlines: BinaryHeap<Reverse<(u64, u32, u32)>>,
-    /// Number of the record that is looked at.
-    record: u64,
+    /// Records so far, the one that is looked at included.
+    records: u64,
     visits: [u64; Stage::NAMES.len()],
     most_places: usize,
     excuses: Excuses,
     found: Option<Unexplained>,
-    over: bool,
+    /// The last record has come, or one that is not explained: it listens no more.
+    deaf: bool,
     scratch: Vec<Place>,
 }
 
@@ -185,24 +194,67 @@ impl Monitor {
         self.most_places
     }
 
+    /// The task of a name.
+    #[inline]
     fn find(&mut self, name: Text) -> usize {
+        match self.index.get(name.index()) {
+            Some(&number) if number > 0 => number as usize - 1,
+            _ => self.meet(name),
+        }
+    }
+
+    #[cold]
+    fn meet(&mut self, name: Text) -> usize {
         if self.index.len() <= name.index() {
             self.index.resize(name.index() + 1, 0);
         }
-        if let Some(index) = self.index[name.index()].checked_sub(1) {
-            return index as usize;
+        let index = match self.free.pop() {
+            Some(index) => {
+                // Deadlines of who was here before are stale.
+                let version = self.tasks[index as usize].version + 1;
+                self.tasks[index as usize] = Task { version, ..Task::new(name) };
+                index as usize
+            }
+            None => {
+                self.tasks.push(Task::new(name));
+                self.tasks.len() - 1
+            }
+        };
+        self.index[name.index()] = index as u32 + 1;
+        index
+    }
+
+    /// Forgets tasks that are gone and that nothing refers to, and holds the texts that are still spoken of. A name that
+    /// comes back later is one that was never there.
+    ///
+    /// A long trace is judged in bounded memory if this is called now and then, see [`Texts::forget_all_but`].
+    pub fn forget_gone(&mut self, held: &mut Held) {
+        let mut stays: Vec<_> = self.tasks.iter().map(|task| task.registered || task.alive).collect();
+        self.free.iter().for_each(|&free| stays[free as usize] = true);
+        self.calls.subjects().for_each(|task| stays[task] = true);
+        self.slots.occupied(|task| stays[task] = true);
+        self.permits.forget(|task| !stays[task]);
+        let tasks = &self.tasks;
+        self.deadlines.retain(|Reverse((_, task, version))| tasks[*task as usize].version == *version);
+        for (place, _) in stays.iter().enumerate().filter(|(_, stays)| !**stays) {
+            self.index[self.tasks[place].name.index()] = 0;
+            self.slots.vacate(place);
+            self.free.push(place as u32);
         }
-        self.tasks.push(Task {
-            name,
-            places: vec![ABSENT],
-            spec: None,
-            origin: None,
-            incarnation: 0,
-            alive: false,
-            version: 0,
-        });
-        self.index[name.index()] = self.tasks.len() as u32;
-        self.tasks.len() - 1
+        for number in self.index.iter().filter_map(|number| number.checked_sub(1)) {
+            let task = &self.tasks[number as usize];
+            held.hold(task.name);
+            task.places.all().iter().for_each(|place| place.hold(held));
+        }
+        self.run.hold(held);
+        self.delivery.forget_gone();
+        self.delivery.hold(held);
+    }
+
+    /// How many tasks it remembers.
+    #[must_use]
+    pub fn remembers(&self) -> usize {
+        self.tasks.len() - self.free.len()
     }
 
     fn beside(&self) -> Beside {
@@ -215,10 +267,17 @@ impl Monitor {
     }
 
     /// Keeps the first complaint, unless it is let pass.
+    #[inline]
     fn hold(&mut self, fits: Fits, seq: Option<u64>, texts: &Texts) {
-        if let Err(Complaint { what, rules, instead, by_ns }) = fits {
-            self.by(by_ns.unwrap_or(0), |monitor| monitor.reject(seq, None, what, rules, instead, texts));
+        if let Err(complaint) = fits {
+            self.complain(*complaint, seq, texts);
         }
+    }
+
+    #[cold]
+    fn complain(&mut self, complaint: Complaint, seq: Option<u64>, texts: &Texts) {
+        let Complaint { what, rules, instead, by_ns } = complaint;
+        self.by(by_ns.unwrap_or(0), |monitor| monitor.reject(seq, None, what, rules, instead, texts));
     }
 
     /// Rejects what was owed by an instant: at that one, if what came last was before it.
@@ -247,7 +306,7 @@ impl Monitor {
         let mut involved = rules.to_vec();
         if let Some(task) = task {
             let Task { name, places, spec, .. } = &self.tasks[task];
-            for place in places {
+            for place in places.all() {
                 let words = place.words(texts.get(*name), spec.as_ref(), self.world.now_ns);
                 before.push(words.state);
                 instead.push(words.next);
@@ -264,7 +323,8 @@ impl Monitor {
             return;
         }
         let task = task.map(|task| texts.get(self.tasks[task].name).to_owned());
-        let (record, at_ns) = (self.record, self.world.now_ns);
+        let (record, at_ns) = (self.records.saturating_sub(1), self.world.now_ns);
+        self.deaf = true;
         self.found = Some(Unexplained { record, seq, at_ns, task, what, before, instead, rules: involved });
     }
 
@@ -273,17 +333,13 @@ impl Monitor {
         let mut next = std::mem::take(&mut self.scratch);
         next.clear();
         let task = &self.tasks[index];
-        for place in task.places.iter().filter(|place| place.until_ns >= self.world.now_ns) {
-            place.step(action, task.spec.as_ref(), &self.world, texts, &mut next);
+        for place in task.places.all() {
+            if place.until_ns >= self.world.now_ns {
+                place.step(action, task.spec.as_ref(), &self.world, texts, &mut next);
+            }
         }
         if next.is_empty() {
-            let seq = if let Action::Event(event) = action { Some(event.seq) } else { None };
-            self.reject(seq, Some(index), what(), &[], None, texts);
-            let place = self.tasks[index].places[0];
-            match action {
-                Action::Event(event) => place.presumed(event, &self.world, &mut next),
-                _ => next.push(Place { until_ns: FAR, ..place }),
-            }
+            self.unexplained_step(index, action, what(), &mut next, texts);
         }
         if next.len() > PLACES_MAX {
             let what = format!("more than {PLACES_MAX} explanations at once: the monitor gives up");
@@ -291,65 +347,92 @@ impl Monitor {
             next.truncate(1);
         }
         self.most_places = self.most_places.max(next.len());
-        self.settle_in(index, next);
+        self.settle_in(index, &next);
+        self.scratch = next;
+    }
+
+    /// Goes on from what an unexplained action makes probable.
+    #[cold]
+    fn unexplained_step(
+        &mut self,
+        index: usize,
+        action: Action<'_>,
+        what: String,
+        next: &mut Vec<Place>,
+        texts: &Texts,
+    ) {
+        let seq = if let Action::Event(event) = action { Some(event.seq) } else { None };
+        self.reject(seq, Some(index), what, &[], None, texts);
+        let place = *self.tasks[index].places.first();
+        match action {
+            Action::Event(event) => place.presumed(event, &self.world, next),
+            _ => next.push(Place { until_ns: FAR, ..place }),
+        }
     }
 
     /// A task stands in these places from now on.
-    fn settle_in(&mut self, index: usize, places: Vec<Place>) {
+    fn settle_in(&mut self, index: usize, next: &[Place]) {
         let task = &mut self.tasks[index];
-        let was = task.is_registered();
-        let before = task.places[0];
-        self.scratch = std::mem::replace(&mut task.places, places);
+        let first = &next[0];
+        let stage = first.stage.index();
+        let moved = stage != task.stage || first.attempt != task.places.first().attempt;
+        task.stage = stage;
         task.version += 1;
-        let first = task.places[0];
-        if first.stage.index() != before.stage.index() || first.attempt != before.attempt {
-            for place in &task.places {
+        let (registered, until_ns) = match next {
+            [only] => (only.is_registered(), only.until_ns),
+            _ => (next.iter().any(Place::is_registered), Places::until_ns(next)),
+        };
+        task.places.set(next);
+        if moved {
+            for place in next {
                 self.visits[place.stage.index()] += 1;
             }
         }
-        let until_ns = task.places.iter().map(|place| place.until_ns).max().unwrap_or(FAR);
-        if until_ns != FAR {
+        if until_ns == self.world.now_ns {
+            self.at_once.push((index as u32, task.version));
+        } else if until_ns != FAR {
             self.deadlines.push(Reverse((until_ns, index as u32, task.version)));
         }
-        if self.world.limit > 0
-            && matches!(first.stage, Stage::Waiting { .. })
-            && (before.stage.index() != first.stage.index() || before.attempt != first.attempt)
-            && let Some((_, until_ns)) = task.due()
-        {
+        if registered != task.registered {
+            task.registered = registered;
+            self.changes.0 += 1;
+            self.registered = if registered { self.registered + 1 } else { self.registered - 1 };
+        }
+        if self.world.limit > 0 && moved && stage == Stage::WAITING {
+            self.comes_due(index);
+        }
+    }
+
+    /// Under a limit: its next attempt comes to wait for a permit.
+    #[inline(never)]
+    fn comes_due(&mut self, index: usize) {
+        let task = &self.tasks[index];
+        if let Some((_, until_ns)) = task.places.due() {
             self.permits.due(Due {
                 at_ns: until_ns.saturating_add(self.world.late_ns),
                 task: index as u32,
                 incarnation: task.incarnation,
-                attempt: first.attempt,
+                attempt: task.places.first().attempt,
             });
         }
-        let is = self.tasks[index].is_registered();
-        if was != is {
-            self.changes.0 += 1;
-            if is {
-                self.registered += 1;
-            } else {
-                self.registered -= 1;
-            }
-        }
+    }
+
+    /// The clock goes on to another instant.
+    #[inline(never)]
+    fn advance(&mut self, now_ns: u64, texts: &Texts) {
+        self.settle(now_ns, texts);
+        self.world.now_ns = now_ns;
     }
 
     /// All instants before `end_ns` are over.
     fn settle(&mut self, end_ns: u64, texts: &Texts) {
-        while let Some(&Reverse((until_ns, task, version))) = self.deadlines.peek() {
-            if until_ns >= end_ns {
-                break;
+        for (task, version) in self.at_once.drain(..) {
+            if self.tasks[task as usize].version == version {
+                self.deadlines.push(Reverse((self.world.now_ns, task, version)));
             }
-            self.deadlines.pop();
-            let task = task as usize;
-            if self.tasks[task].version == version {
-                let name = texts.get(self.tasks[task].name);
-                let what = format!("the clock moved on, and what was owed to `{name}` had not come");
-                self.by(until_ns, |monitor| monitor.reject(None, Some(task), what, &[], None, texts));
-                for place in &mut self.tasks[task].places {
-                    place.until_ns = FAR;
-                }
-            }
+        }
+        if self.deadlines.peek().is_some_and(|&Reverse((until_ns, ..))| until_ns < end_ns) {
+            self.settle_deadlines(end_ns, texts);
         }
         if self.world.limit > 0 {
             self.settle_permits(end_ns, texts);
@@ -360,16 +443,39 @@ impl Monitor {
         let fits = self.run.settle(end_ns, beside);
         self.hold(fits, None, texts);
         let shutdown = self.run.requested_ns.is_some();
-        let closed = shutdown || self.run.phase == Phase::Over;
-        let room = self.slots.has_room(0);
-        let configured = self.slots.is_configured();
-        let may_submit = |wait: bool| !wait || closed || !configured || room;
-        let fits = self.calls.settle(end_ns, self.world.late_ns, self.run.was_up(), may_submit);
-        self.hold(fits, None, texts);
-        let tasks = &self.tasks;
-        let tenant = |slot: usize| tasks[slot].tenant();
-        let fits = self.slots.settle(self.world.up, shutdown, tenant);
-        self.hold(fits, None, texts);
+        if !self.calls.is_empty() {
+            let closed = shutdown || self.run.phase == Phase::Over;
+            let room = self.slots.has_room(0);
+            let configured = self.slots.is_configured();
+            let may_submit = |wait: bool| !wait || closed || !configured || room;
+            let fits = self.calls.settle(end_ns, self.world.late_ns, self.run.was_up(), may_submit);
+            self.hold(fits, None, texts);
+        }
+        if !self.slots.is_untouched() {
+            let tasks = &self.tasks;
+            let tenant = |slot: usize| tasks[slot].tenant();
+            let fits = self.slots.settle(self.world.up, shutdown, tenant);
+            self.hold(fits, None, texts);
+        }
+    }
+
+    /// Places that had to be left before `end_ns` and were not.
+    fn settle_deadlines(&mut self, end_ns: u64, texts: &Texts) {
+        while let Some(&Reverse((until_ns, task, version))) = self.deadlines.peek() {
+            if until_ns >= end_ns {
+                break;
+            }
+            self.deadlines.pop();
+            let task = task as usize;
+            if self.tasks[task].version == version {
+                let name = texts.get(self.tasks[task].name);
+                let what = format!("the clock moved on, and what was owed to `{name}` had not come");
+                self.by(until_ns, |monitor| monitor.reject(None, Some(task), what, &[], None, texts));
+                for place in self.tasks[task].places.all_mut() {
+                    place.until_ns = FAR;
+                }
+            }
+        }
     }
 
     /// [A6]: a free permit is given at once, and first come first served.
@@ -379,8 +485,8 @@ impl Monitor {
         let waits = |due: &Due| {
             let task = &tasks[due.task as usize];
             task.incarnation == due.incarnation
-                && task.due().is_some()
-                && task.places.iter().all(|place| place.attempt == due.attempt)
+                && task.places.due().is_some()
+                && task.places.all().iter().all(|place| place.attempt == due.attempt)
         };
         match self.permits.settle(end_ns, open < limit, waits) {
             None => {}
@@ -399,6 +505,7 @@ impl Monitor {
         }
     }
 
+    #[inline(never)]
     fn event(&mut self, event: &EventNote, texts: &Texts) {
         let seq = Some(event.seq);
         let fits = self.form.event(event, texts);
@@ -415,7 +522,9 @@ impl Monitor {
                 let fits = self.run.shutdown_requested(asked, beside);
                 self.hold(fits, seq, texts);
                 for task in 0..self.tasks.len() {
-                    self.step(task, Action::Shutdown, String::new, texts);
+                    if self.tasks[task].registered {
+                        self.step(task, Action::Shutdown, String::new, texts);
+                    }
                 }
             }
             EventKind::AllStoppedWithinGrace | EventKind::GraceExceeded => self.stops(event, texts),
@@ -447,10 +556,10 @@ impl Monitor {
         self.world.forced = true;
         let now_ns = self.world.now_ns;
         for (index, task) in (0..).zip(&mut self.tasks) {
-            if task.is_registered() {
-                task.places.iter_mut().for_each(|place| place.force(now_ns));
+            if task.registered {
+                task.places.all_mut().iter_mut().for_each(|place| place.force(now_ns));
                 task.version += 1;
-                let until_ns = task.places.iter().map(|place| place.until_ns).max().unwrap_or(FAR);
+                let until_ns = Places::until_ns(task.places.all());
                 self.deadlines.push(Reverse((until_ns, index, task.version)));
             }
         }
@@ -476,20 +585,21 @@ impl Monitor {
 
     fn task_event(&mut self, event: &EventNote, texts: &Texts) {
         let Some(name) = event.task else { return }; // its form has been complained of
-        let kind = kind_name(event.kind);
         let index = self.find(name);
         let at_ns = self.world.now_ns;
-        let shown = texts.get(name);
-        let what = move || match event.attempt {
-            Some(attempt) => format!("{kind} {attempt} of `{shown}` came at {at_ns} ns"),
-            None => format!("{kind} of `{shown}` came at {at_ns} ns"),
+        let what = move || {
+            let (kind, name) = (kind_name(event.kind), texts.get(name));
+            match event.attempt {
+                Some(attempt) => format!("{kind} {attempt} of `{name}` came at {at_ns} ns"),
+                None => format!("{kind} of `{name}` came at {at_ns} ns"),
+            }
         };
         match event.kind {
             EventKind::TaskAddRequested => self.add_requested(event, index, what, texts),
             EventKind::TaskRemoveRequested => self.remove_requested(event, index, what, texts),
             EventKind::TaskStarting => {
                 if self.world.limit > 0
-                    && let Some((due_ns, _)) = self.tasks[index].due()
+                    && let Some((due_ns, _)) = self.tasks[index].places.due()
                 {
                     self.permits.began(index, due_ns);
                 }
@@ -529,7 +639,7 @@ impl Monitor {
             self.step(index, Action::Event(event), String::new, texts);
             return;
         }
-        let registered = self.tasks[index].is_registered();
+        let registered = self.tasks[index].registered;
         let name = self.tasks[index].name;
         let incarnation = self.tasks[index].incarnation + 1;
         let asked = self.calls.accept(index).map(|(op, spec)| (op, spec, false));
@@ -594,14 +704,16 @@ impl Monitor {
             let mut taken = false;
             for spec in specs {
                 let index = self.find(spec.task);
-                taken |= self.tasks[index].is_registered();
+                taken |= self.tasks[index].registered;
             }
             let serve = matches!(call, Call::Serve);
             let beside = self.beside();
             if self.run.called(op, specs, serve, taken, beside) {
                 self.world.up = true;
                 for task in 0..self.tasks.len() {
-                    self.step(task, Action::Up, String::new, texts);
+                    if self.tasks[task].registered {
+                        self.step(task, Action::Up, String::new, texts);
+                    }
                 }
             }
             return;
@@ -611,7 +723,7 @@ impl Monitor {
         let kind = Kind::of(call, now_ns, |name| {
             let index = self.find(name);
             let task = &self.tasks[index];
-            (index, task.is_registered().then_some(task.incarnation))
+            (index, task.registered.then_some(task.incarnation))
         });
         if let Some(kind) = kind {
             self.calls.open(op, now_ns, counts, kind);
@@ -633,8 +745,8 @@ impl Monitor {
             let task = &self.tasks[index];
             Subject {
                 name: texts.get(task.name),
-                incarnation: task.is_registered().then_some(task.incarnation),
-                leaving: task.places.iter().any(|place| place.removal || place.cancelled),
+                incarnation: task.registered.then_some(task.incarnation),
+                leaving: task.places.all().iter().any(|place| place.removal || place.cancelled),
                 alive: task.alive,
             }
         });
@@ -672,7 +784,7 @@ impl Monitor {
 
     /// Names that are registered, or alive, sorted.
     fn names(&self, alive: bool, texts: &Texts) -> Vec<Text> {
-        let fits = |task: &&Task| if alive { task.alive } else { task.is_registered() };
+        let fits = |task: &&Task| if alive { task.alive } else { task.registered };
         let mut names: Vec<_> = self.tasks.iter().filter(fits).map(|task| task.name).collect();
         names.sort_unstable_by(|one, other| texts.get(*one).cmp(texts.get(*other)));
         names
@@ -680,13 +792,16 @@ impl Monitor {
 
     fn body(&mut self, name: Text, attempt: u32, action: Action<'_>, verb: &str, texts: &Texts) {
         let index = self.find(name);
-        let (name, at_ns) = (texts.get(name), self.world.now_ns);
-        let what = || format!("body {attempt} of `{name}` {verb} at {at_ns} ns");
+        let at_ns = self.world.now_ns;
+        let what = || format!("body {attempt} of `{}` {verb} at {at_ns} ns", texts.get(name));
         self.step(index, action, what, texts);
     }
 
+    #[inline(never)]
     fn body_entered(&mut self, name: Text, attempt: u32, op: Option<u32>, texts: &Texts) {
-        self.nothing_after_the_end(|| format!("a body of `{}` was entered", texts.get(name)), texts);
+        if self.run.phase == Phase::Over {
+            self.nothing_after_the_end(|| format!("a body of `{}` was entered", texts.get(name)), texts);
+        }
         let index = self.find(name);
         if let (Some(op), Some((asked, submitted))) = (op, self.tasks[index].origin)
             && op != asked
@@ -696,24 +811,30 @@ impl Monitor {
             let what = format!("a body of `{name}` came from operation {op}, and it was the turn of {asked}");
             self.hold(unexplained(rules, what), None, texts);
         }
-        self.body(name, attempt, Action::BodyEntered(attempt), "was entered", texts);
+        let at_ns = self.world.now_ns;
+        let what = || format!("body {attempt} of `{}` was entered at {at_ns} ns", texts.get(name));
+        self.step(index, Action::BodyEntered(attempt), what, texts);
     }
 
+    #[inline(never)]
+    fn body_left(&mut self, name: Text, attempt: u32, how: BodyEnd, texts: &Texts) {
+        self.body(name, attempt, Action::BodyLeft(attempt, how), "ended", texts);
+    }
+
+    #[cold]
     fn nothing_after_the_end(&mut self, what: impl FnOnce() -> String, texts: &Texts) {
-        if self.run.phase == Phase::Over {
-            let what = format!("{} after the run had returned", what());
-            self.hold(unexplained(&["D6"], what), None, texts);
-        }
+        let what = format!("{} after the run had returned", what());
+        self.hold(unexplained(&["D6"], what), None, texts);
     }
 
     fn end(&mut self, end: &EndNote, texts: &Texts) {
-        self.over = true;
+        self.deaf = true;
         if !matches!(end, EndNote::Done | EndNote::Deadlock(_)) {
             return;
         }
         self.settle(self.world.now_ns.saturating_add(1), texts);
         let runs = |task: &Task| {
-            task.places.iter().any(|place| place.is_registered() && place.body == Body::Running)
+            task.places.all().iter().any(|place| place.is_registered() && place.body == Body::Running)
         };
         let excused = *end != EndNote::Done && !self.run.calm && self.tasks.iter().any(runs);
         let fits = self.run.end(excused);
@@ -721,24 +842,41 @@ impl Monitor {
         let fits = self.calls.end();
         self.hold(fits, None, texts);
         if self.run.phase == Phase::Over
-            && let Some(task) = self.tasks.iter().position(Task::is_registered)
+            && let Some(task) = self.tasks.iter().position(|task| task.registered)
         {
             let what = format!("`{}` was never removed", texts.get(self.tasks[task].name));
             self.reject(None, Some(task), what, &["G4"], None, texts);
         }
     }
 
+    #[inline(never)]
+    fn handler_entered(&mut self, subscriber: Text, seq: u64, texts: &Texts) {
+        if self.run.phase == Phase::Over {
+            self.nothing_after_the_end(|| format!("`{}` was given an event", texts.get(subscriber)), texts);
+        }
+        let fits = self.delivery.handler_entered(subscriber, seq, texts);
+        self.hold(fits, None, texts);
+    }
+
+    #[inline(never)]
+    fn handler_left(&mut self, subscriber: Text, seq: u64, how: HandlerEnd, texts: &Texts) {
+        let until = (self.world.now_ns, self.run.drained_ns());
+        let fits = self.delivery.handler_left(subscriber, seq, how, until, texts);
+        self.hold(fits, None, texts);
+    }
+
+    /// What is seldom told of.
+    #[inline(never)]
     fn observe(&mut self, what: &What, texts: &Texts) {
         let fits = match what {
-            What::Event(event) => return self.event(event, texts),
+            // These have been taken by their own.
+            What::Event(_)
+            | What::HandlerEntered { .. }
+            | What::HandlerLeft { .. }
+            | What::BodyEntered { .. }
+            | What::BodyLeft { .. } => return,
             What::Call { op, call } => return self.call(*op, call, texts),
             What::Answer { op, answer } => return self.answer(*op, answer, texts),
-            What::BodyEntered { task, attempt, op } => {
-                return self.body_entered(*task, *attempt, *op, texts);
-            }
-            What::BodyLeft { task, attempt, how } => {
-                return self.body(*task, *attempt, Action::BodyLeft(*attempt, *how), "ended", texts);
-            }
             What::BodyCancelled { task, attempt } => {
                 let action = Action::BodyCancelled(*attempt);
                 return self.body(*task, *attempt, action, "saw its context cancelled", texts);
@@ -761,17 +899,6 @@ impl Monitor {
             What::Received { receiver, seq } => self.delivery.received(*receiver, *seq, texts),
             What::Lagged { receiver, lost } => self.delivery.lagged(*receiver, *lost, texts),
             What::ReceiverClosed { receiver } => self.delivery.closed(*receiver, texts),
-            What::HandlerEntered { subscriber, seq } => {
-                self.nothing_after_the_end(
-                    || format!("`{}` was given an event", texts.get(*subscriber)),
-                    texts,
-                );
-                self.delivery.handler_entered(*subscriber, *seq, texts)
-            }
-            What::HandlerLeft { subscriber, seq, how } => {
-                let until = (self.world.now_ns, self.run.drained_ns());
-                self.delivery.handler_left(*subscriber, *seq, *how, until, texts)
-            }
             What::Counters { subscriber, handled, panicked, dropped, lagged } => {
                 let counters = [*handled, *panicked, *dropped, *lagged];
                 let cut_short = self.run.was_cut_short();
@@ -799,28 +926,36 @@ impl Sink for Monitor {
         self.calls.clear();
         self.delivery.reset(header);
         self.tasks.clear();
+        self.free.clear();
         self.index.clear();
         self.registered = 0;
         self.changes = (0, 0);
+        self.at_once.clear();
         self.deadlines.clear();
-        self.record = 0;
+        self.records = 0;
         self.visits = [0; Stage::NAMES.len()];
         self.most_places = 1;
         self.excuses.reset();
         self.found = None;
-        self.over = false;
+        self.deaf = false;
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
-        if self.over || self.found.is_some() {
+        if self.deaf {
             return;
         }
+        self.records += 1;
         if record.at_ns != self.world.now_ns {
-            self.settle(record.at_ns, texts);
-            self.world.now_ns = record.at_ns;
+            self.advance(record.at_ns, texts);
         }
         self.world.turn = record.turn;
-        self.observe(&record.what, texts);
-        self.record += 1;
+        match &record.what {
+            What::Event(event) => self.event(event, texts),
+            What::HandlerEntered { subscriber, seq } => self.handler_entered(*subscriber, *seq, texts),
+            What::HandlerLeft { subscriber, seq, how } => self.handler_left(*subscriber, *seq, *how, texts),
+            What::BodyEntered { task, attempt, op } => self.body_entered(*task, *attempt, *op, texts),
+            What::BodyLeft { task, attempt, how } => self.body_left(*task, *attempt, *how, texts),
+            other => self.observe(other, texts),
+        }
     }
 }

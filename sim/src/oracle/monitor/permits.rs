@@ -37,6 +37,13 @@ impl Permits {
         self.youngest = None;
     }
 
+    /// These tasks are gone.
+    pub(super) fn forget(&mut self, gone: impl Fn(usize) -> bool) {
+        self.dues.retain(|Reverse(due)| !gone(due.task as usize));
+        self.waiters.retain(|due| !gone(due.task as usize));
+        self.youngest = self.youngest.filter(|(_, task)| !gone(*task));
+    }
+
     pub(super) fn due(&mut self, due: Due) {
         self.dues.push(Reverse(due));
     }

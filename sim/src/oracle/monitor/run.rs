@@ -1,7 +1,7 @@
 //! The run: before it, up, asked to stop, stopped in time or by force, over.
 
 use super::complaint::{Fits, expected, overdue, unexplained};
-use crate::trace::{Answer, SpecNote, Text, Texts};
+use crate::trace::{Answer, Held, SpecNote, Text, Texts};
 
 /// How a shutdown ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,12 @@ impl Run {
         specs.clear();
         forced.clear();
         *self = Self { grace_ns, late_ns, specs, forced, ..Self::default() };
+    }
+
+    /// Texts that it speaks of.
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.hold_all(self.specs.iter().map(|spec| spec.task));
+        held.hold_all(self.forced.iter().copied());
     }
 
     pub(super) fn is_forced(&self) -> bool {

@@ -96,6 +96,29 @@ impl Slots {
         self.limits.is_some()
     }
 
+    /// Slots that have something to do, and those that somebody waits for.
+    pub(super) fn occupied(&self, mut each: impl FnMut(usize)) {
+        self.undecided.iter().for_each(|submitted| each(submitted.slot));
+        for (index, slot) in self.slots.iter().enumerate() {
+            let Slot { status, start, superseded, .. } = slot;
+            if *status != Status::Idle || start.is_some() || *superseded || !slot.pending.is_empty() {
+                each(index);
+            }
+        }
+    }
+
+    /// A slot is as if it had never been.
+    pub(super) fn vacate(&mut self, index: usize) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = Slot::default();
+        }
+    }
+
+    /// It has no slots and nothing to decide.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.slots.is_empty() && self.undecided.is_empty()
+    }
+
     /// No submission waits for anything.
     pub(super) fn is_idle(&self) -> bool {
         self.undecided.is_empty() && self.pending == 0
@@ -329,7 +352,7 @@ impl Slots {
 
     /// The instant is over.
     pub(super) fn settle(&self, up: bool, shutdown: bool, tenant: impl Fn(usize) -> Tenant) -> Fits {
-        if self.limits.is_none() || self.slots.is_empty() && self.undecided.is_empty() {
+        if self.limits.is_none() {
             return Ok(());
         }
         if shutdown && !self.is_idle() {

@@ -3,7 +3,7 @@
 use simvisor::{BackoffSource, EventKind};
 
 use super::super::restarts::delay_bounds;
-use crate::trace::{BodyEnd, EventNote, Restart, SpecNote, Text, Texts};
+use crate::trace::{BodyEnd, EventNote, Held, Restart, SpecNote, Text, Texts};
 
 pub(super) const FAR: u64 = u64::MAX;
 
@@ -59,6 +59,11 @@ impl Stage {
         "task leaving",
     ];
 
+    /// Some of these numbers.
+    pub(super) const ABSENT: usize = 0;
+    pub(super) const WAITING: usize = 2;
+
+    #[inline]
     pub(super) fn index(self) -> usize {
         match self {
             Self::Absent => 0,
@@ -112,6 +117,70 @@ pub(super) const ABSENT: Place = Place {
     turn: None,
 };
 
+/// The places in which a task may stand: at least one, and as a rule no more.
+#[derive(Debug)]
+pub(super) enum Places {
+    One([Place; 1]),
+    Some(Vec<Place>),
+}
+
+impl Places {
+    pub(super) fn absent() -> Self {
+        Self::One([ABSENT])
+    }
+
+    #[inline]
+    pub(super) fn all(&self) -> &[Place] {
+        match self {
+            Self::One(place) => place,
+            Self::Some(places) => places,
+        }
+    }
+
+    pub(super) fn all_mut(&mut self) -> &mut [Place] {
+        match self {
+            Self::One(place) => place,
+            Self::Some(places) => places,
+        }
+    }
+
+    #[inline]
+    pub(super) fn first(&self) -> &Place {
+        match self {
+            Self::One([place]) => place,
+            Self::Some(places) => &places[0],
+        }
+    }
+
+    /// Takes the place of what was before. `next` is not empty.
+    #[inline]
+    pub(super) fn set(&mut self, next: &[Place]) {
+        match (&mut *self, next) {
+            (Self::One(place), [next]) => *place = [*next],
+            (_, [next]) => *self = Self::One([*next]),
+            _ => *self = Self::Some(next.to_vec()),
+        }
+    }
+
+    /// The latest instant by which one of these must be left.
+    pub(super) fn until_ns(places: &[Place]) -> u64 {
+        places.iter().map(|place| place.until_ns).max().unwrap_or(FAR)
+    }
+
+    /// Between which instants the next attempt has come due, if that is what the task waits for in any case.
+    pub(super) fn due(&self) -> Option<(u64, u64)> {
+        let due = |place: &Place| match place.stage {
+            Stage::Waiting { from_ns, until_ns } if !place.cancelled => Some((from_ns, until_ns)),
+            _ => None,
+        };
+        let both = |(from_ns, until_ns): (u64, u64), place: &Place| {
+            due(place).map(|other| (from_ns.min(other.0), until_ns.max(other.1)))
+        };
+        let [first, others @ ..] = self.all() else { return None };
+        others.iter().try_fold(due(first)?, both)
+    }
+}
+
 /// What happens to a task.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Action<'a> {
@@ -156,13 +225,22 @@ impl Place {
         self.stage != Stage::Absent
     }
 
-    fn at(self, stage: Stage, until_ns: u64) -> Self {
-        Self { stage, until_ns, ..self }
+    /// Texts that it speaks of.
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.hold_all(self.reason);
+        if let Body::Left(BodyEnd::Fail(text) | BodyEnd::Fatal(text) | BodyEnd::Panic(text)) = self.body {
+            held.hold(text);
+        }
+    }
+
+    #[inline]
+    fn at(&self, stage: Stage, until_ns: u64) -> Self {
+        Self { stage, until_ns, ..*self }
     }
 
     /// The steps of this place on an action.
     pub(super) fn step(
-        self,
+        &self,
         action: Action<'_>,
         spec: Option<&SpecNote>,
         world: &World,
@@ -171,10 +249,10 @@ impl Place {
     ) {
         let now = world.now_ns;
         match action {
-            Action::Shutdown => out.push(if self.is_registered() { self.cancel(world) } else { self }),
+            Action::Shutdown => out.push(if self.is_registered() { self.cancel(world) } else { *self }),
             Action::Up => out.push(match self.stage {
-                Stage::Requested => Self { until_ns: now, ..self },
-                _ => self,
+                Stage::Requested => Self { until_ns: now, ..*self },
+                _ => *self,
             }),
             Action::BodyEntered(attempt) => {
                 if matches!(self.stage, Stage::Open { .. })
@@ -182,14 +260,14 @@ impl Place {
                     && attempt == self.attempt
                 {
                     let until_ns = if self.cancelled && !self.told { now } else { self.until_ns };
-                    out.push(Self { body: Body::Running, until_ns, ..self });
+                    out.push(Self { body: Body::Running, until_ns, ..*self });
                 }
             }
             Action::BodyLeft(attempt, how) => {
                 if self.body != Body::Running || attempt != self.attempt {
                     return;
                 }
-                let place = Self { body: Body::Left(how), ..self };
+                let place = Self { body: Body::Left(how), ..*self };
                 match self.stage {
                     Stage::Open { .. } => out.push(Self { until_ns: now, ..place }),
                     // A timeout or a forced end may drop the body late.
@@ -203,13 +281,13 @@ impl Place {
     }
 
     /// [A4]: a context is cancelled with its actor or by a timeout, and by nothing else.
-    fn told(self, attempt: u32, spec: Option<&SpecNote>, world: &World, out: &mut Vec<Self>) {
+    fn told(&self, attempt: u32, spec: Option<&SpecNote>, world: &World, out: &mut Vec<Self>) {
         let Stage::Open { since_ns } = self.stage else {
-            out.push(self);
+            out.push(*self);
             return;
         };
         if attempt != self.attempt {
-            out.push(self);
+            out.push(*self);
             return;
         }
         let timed_out = spec.is_none_or(|spec| {
@@ -222,19 +300,19 @@ impl Place {
             Body::Running if self.cancelled => open_until(spec, since_ns, world),
             _ => self.until_ns,
         };
-        out.push(Self { told: true, until_ns, ..self });
+        out.push(Self { told: true, until_ns, ..*self });
     }
 
-    fn cancel(self, world: &World) -> Self {
+    fn cancel(&self, world: &World) -> Self {
         if self.cancelled {
-            return self;
+            return *self;
         }
         let until_ns = match self.stage {
             Stage::Waiting { .. } | Stage::Requested if world.up => world.now_ns,
             Stage::Open { .. } if self.body == Body::Running && !self.told => world.now_ns,
             _ => self.until_ns,
         };
-        Self { cancelled: true, until_ns, ..self }
+        Self { cancelled: true, until_ns, ..*self }
     }
 
     /// Everything that is left ends by force, now.
@@ -245,7 +323,7 @@ impl Place {
     }
 
     fn on_event(
-        self,
+        &self,
         event: &EventNote,
         spec: Option<&SpecNote>,
         world: &World,
@@ -254,7 +332,7 @@ impl Place {
     ) {
         let now = world.now_ns;
         let of_attempt = event.attempt.is_none_or(|attempt| attempt == self.attempt);
-        let reason = event.reason.map_or("", |reason| texts.get(reason));
+        let reason = || event.reason.map_or("", |reason| texts.get(reason));
         match (event.kind, self.stage) {
             (EventKind::TaskAddRequested, Stage::Absent) => {
                 let until_ns = if world.up { now } else { FAR };
@@ -287,7 +365,7 @@ impl Place {
                     && (world.limit == 0 || world.open < world.limit) =>
             {
                 let attempt = self.attempt + 1;
-                let fresh = Self { attempt, body: Body::Unseen, told: false, turn: None, ..self };
+                let fresh = Self { attempt, body: Body::Unseen, told: false, turn: None, ..*self };
                 out.push(fresh.at(Stage::Open { since_ns: now }, open_until(spec, now, world)));
             }
             (EventKind::TimeoutHit, Stage::Open { since_ns }) if of_attempt => {
@@ -305,14 +383,14 @@ impl Place {
             (EventKind::TaskFailed, Stage::TimedOut) if of_attempt => {
                 let fits = spec.is_none_or(|spec| {
                     let timeout = std::time::Duration::from_nanos(spec.timeout_ns);
-                    reason == format!("timed out after {timeout:?}")
+                    is_spelled(reason(), format_args!("timed out after {timeout:?}"))
                 });
                 if fits {
                     self.after(Outcome::Retryable, event.reason, spec, world, out);
                 }
             }
             (EventKind::TaskFailed, Stage::Open { .. })
-                if world.forced && of_attempt && reason == "aborted: grace exceeded" =>
+                if world.forced && of_attempt && reason() == "aborted: grace exceeded" =>
             {
                 out.push(self.at(Stage::Leaving, now));
             }
@@ -329,11 +407,11 @@ impl Place {
                     Body::Left(BodyEnd::Fail(text)) if event.reason == Some(text) => Outcome::Retryable,
                     Body::Left(BodyEnd::Fatal(text)) if event.reason == Some(text) => Outcome::Fatal,
                     Body::Left(BodyEnd::Panic(text))
-                        if reason.strip_prefix("panic: ") == Some(texts.get(text)) =>
+                        if reason().strip_prefix("panic: ") == Some(texts.get(text)) =>
                     {
                         Outcome::Retryable
                     }
-                    Body::Unseen if reason.starts_with("fatal error (no retry): ") => Outcome::Fatal,
+                    Body::Unseen if reason().starts_with("fatal error (no retry): ") => Outcome::Fatal,
                     Body::Unseen => Outcome::Retryable,
                     _ => return,
                 };
@@ -346,7 +424,7 @@ impl Place {
             }
             (EventKind::ActorExhausted, Stage::Ended(Next::Exhausted)) if of_attempt => {
                 let fits = if self.success {
-                    reason == "policy_exhausted_success"
+                    reason() == "policy_exhausted_success"
                 } else {
                     event.reason == self.reason
                 };
@@ -369,7 +447,7 @@ impl Place {
 
     /// An attempt has ended: the table of contract section 5.
     fn after(
-        self,
+        &self,
         outcome: Outcome,
         reason: Option<Text>,
         spec: Option<&SpecNote>,
@@ -382,7 +460,7 @@ impl Place {
             Outcome::Retryable => self.failures + 1,
             Outcome::Canceled | Outcome::Fatal => self.failures,
         };
-        let place = Self { reason, failures, success: outcome == Outcome::Ok, turn: world.turn, ..self };
+        let place = Self { reason, failures, success: outcome == Outcome::Ok, turn: world.turn, ..*self };
         let restart = spec.map(|spec| spec.restart);
         let ended = |next| place.at(Stage::Ended(next), now);
         match (outcome, restart) {
@@ -411,7 +489,7 @@ impl Place {
         }
     }
 
-    fn due(self, from_ns: u64, until_ns: u64, world: &World) -> Self {
+    fn due(&self, from_ns: u64, until_ns: u64, world: &World) -> Self {
         let stage = Stage::Waiting { from_ns, until_ns };
         let leave_ns = if self.cancelled {
             world.now_ns
@@ -423,7 +501,7 @@ impl Place {
         self.at(stage, leave_ns)
     }
 
-    fn backoff(self, event: &EventNote, spec: Option<&SpecNote>, world: &World, out: &mut Vec<Self>) {
+    fn backoff(&self, event: &EventNote, spec: Option<&SpecNote>, world: &World, out: &mut Vec<Self>) {
         let Some(delay_ms) = event.delay_ms else { return };
         let told_ns = u64::from(delay_ms) * 1_000_000;
         let told = (told_ns, if delay_ms == u32::MAX { FAR } else { told_ns + 999_999 });
@@ -448,10 +526,10 @@ impl Place {
     }
 
     /// Where a task stands after an event that nothing explains, for a monitor that is to go on all the same.
-    pub(super) fn presumed(self, event: &EventNote, world: &World, out: &mut Vec<Self>) {
+    pub(super) fn presumed(&self, event: &EventNote, world: &World, out: &mut Vec<Self>) {
         let now = world.now_ns;
         let reason = event.reason.or(self.reason);
-        let place = Self { until_ns: FAR, reason, ..self };
+        let place = Self { until_ns: FAR, reason, ..*self };
         let attempt = event.attempt.unwrap_or(self.attempt);
         let stage = |stage| Self { stage, ..place };
         match event.kind {
@@ -497,6 +575,19 @@ fn open_until(spec: Option<&SpecNote>, since_ns: u64, world: &World) -> u64 {
         0 => FAR,
         timeout_ns => since_ns.saturating_add(timeout_ns).saturating_add(world.late_ns),
     }
+}
+
+/// Whether a text is what this comes to, without writing it down.
+fn is_spelled(text: &str, expected: std::fmt::Arguments<'_>) -> bool {
+    struct Rest<'a>(&'a str);
+    impl std::fmt::Write for Rest<'_> {
+        fn write_str(&mut self, part: &str) -> std::fmt::Result {
+            self.0 = self.0.strip_prefix(part).ok_or(std::fmt::Error)?;
+            Ok(())
+        }
+    }
+    let mut rest = Rest(text);
+    std::fmt::write(&mut rest, expected).is_ok() && rest.0.is_empty()
 }
 
 fn milliseconds(span_ns: u64) -> u32 {

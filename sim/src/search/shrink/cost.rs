@@ -70,6 +70,17 @@ impl Cost {
         }
     }
 
+    /// No schedule of the scenario with as many deviations costs less.
+    pub(super) fn at_least(scenario: &Scenario, deviations: usize) -> Self {
+        let plain = Self::new(scenario, &[]);
+        Self { details: plain.details + 2 * deviations as u64, deviations, ..plain }
+    }
+
+    /// Whether a reader has as much to take in.
+    pub(super) fn is_as_large_as(&self, other: &Self) -> bool {
+        (self.items, self.details, self.deviations) == (other.items, other.details, other.deviations)
+    }
+
     pub(super) fn items(&self) -> usize {
         self.items
     }

@@ -51,6 +51,7 @@ pub(super) trait Descent {
 
     /// Tries edits that change two things at once.
     fn simplify_pairs(&mut self) {
+        self.exhaust(&|scenario| Box::new(edits::drop_keepers(scenario)));
         self.exhaust(&|scenario| Box::new(edits::drop_pairs(scenario)));
         self.exhaust(&|scenario| Box::new(edits::other_ends(scenario).into_iter()));
         self.exhaust(&|scenario| Box::new(edits::lower_pairs_of_spans(scenario).into_iter()));

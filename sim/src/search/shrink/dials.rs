@@ -161,10 +161,9 @@ impl Dial<'_> {
     /// is driven, or shows nothing that the others do not.
     fn steps(&self) -> Vec<u64> {
         match self {
-            Self::Mode(_) | Self::Controller(_) | Self::Factor(_) | Self::Jitter(_) | Self::Wall(_) => {
-                Vec::new()
-            }
-            Self::Flag(_) | Self::OnCancel(_) | Self::Number(..) => vec![1],
+            Self::Controller(_) | Self::Jitter(_) | Self::Wall(_) => Vec::new(),
+            Self::Flag(_) | Self::Mode(_) | Self::OnCancel(_) | Self::Number(..) => vec![1],
+            Self::Factor(_) => vec![1, 3],
             Self::Span(_, plain) if *plain > Span::from_secs(1) => vec![1],
             Self::Span(_, plain) if !plain.is_zero() => vec![1, 2],
             Self::Span(..) | Self::MaybeSpan(_) => vec![2, 3],

@@ -11,7 +11,7 @@ use crate::scenario::{
 use crate::world::LaneKind;
 
 /// A simpler scenario, and how the futures of the old one are called in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Edit {
     pub(super) scenario: Scenario,
     pub(super) renaming: Renaming,
@@ -143,6 +143,16 @@ fn drop_range(scenario: &Scenario, items: Items, gone: std::ops::Range<usize>) -
     }
 }
 
+/// Takes a task away that kept the run from its end.
+pub(super) fn drop_keepers(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
+    let tasks = if scenario.mode == Mode::Run { 0..scenario.tasks.len() } else { 0..0 };
+    tasks.map(|task| {
+        let mut edit = drop_range(scenario, Items::Tasks, task..task + 1);
+        edit.scenario.mode = Mode::Serve;
+        edit
+    })
+}
+
 /// Takes away two items that are not neighbours or not of one kind: what comes in pairs goes in pairs.
 pub(super) fn drop_pairs(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
     let count = scenario.operations.len();
@@ -184,7 +194,8 @@ pub(super) fn merge_tasks(scenario: &Scenario) -> impl Iterator<Item = Edit> + '
     })
 }
 
-fn operand(action: &mut Action) -> Option<&mut String> {
+/// The task that an action is about.
+pub(super) fn operand(action: &mut Action) -> Option<&mut String> {
     match action {
         Action::Add(task)
         | Action::Remove(task)
@@ -263,7 +274,11 @@ pub(super) fn plainer_operations(scenario: &Scenario) -> Vec<Edit> {
             let mut started = without_operations(scenario, |other, _| other != index);
             started.scenario.mode = Mode::Run;
             started.scenario.tasks[task].start = true;
-            edits.push(started);
+            // Those that are there from the start begin in their order, and it came after them.
+            let mut last = started.clone();
+            let added = last.scenario.tasks.remove(task);
+            last.scenario.tasks.push(added);
+            edits.extend([started, last]);
         }
         let mut asks = |action: Action| {
             if kind(&action).0 < rank {
@@ -302,11 +317,14 @@ pub(super) fn plainer_operations(scenario: &Scenario) -> Vec<Edit> {
 /// Tasks end by themselves and no operation has to see to it, or calm ends them and no script has to.
 pub(super) fn other_ends(scenario: &Scenario) -> Vec<Edit> {
     let mut ends = Vec::new();
-    let mut well = scenario.clone();
-    for task in &mut well.tasks {
-        task.script.push(Step::default());
+    // A task that always restarts ends where it says that it was cancelled.
+    for then in [Ending::Ok, Ending::Canceled] {
+        let mut ended = scenario.clone();
+        for task in &mut ended.tasks {
+            task.script.push(Step { then, ..Step::default() });
+        }
+        ends.push(ended);
     }
-    ends.push(well);
     for calm_ms in 1..=3 {
         let mut calm = scenario.clone();
         calm.calm_at = Some(Span::from_millis(calm_ms));
@@ -345,7 +363,11 @@ pub(super) fn shorter_scripts(scenario: &Scenario) -> Vec<Edit> {
         for script in scripts {
             let mut other = scenario.clone();
             other.tasks[index].script = script;
-            edits.push(plain(other));
+            // What comes after the steps that are gone comes as early.
+            let mut early = other.clone();
+            let after = early.operations.iter_mut().filter(|operation| !operation.at.is_zero());
+            after.for_each(|operation| operation.at = Span::from_millis(1));
+            edits.extend([plain(other), plain(early)]);
         }
     }
     edits
@@ -497,6 +519,13 @@ pub(super) fn rewrite(scenario: &Scenario) -> Vec<Edit> {
         let Backoff { max, jitter, .. } = task.backoff;
         let wait = |first: Span| Backoff { first, ..Backoff::default() };
         rewritten(&|other, task| other.tasks[task].backoff = wait(max));
+        // The default is longer, and so everything is later.
+        let later = Backoff::default().first.ns().saturating_sub(task.backoff.first.ns());
+        rewritten(&|other, task| {
+            other.tasks[task].backoff.first = Backoff::default().first;
+            let after = other.operations.iter_mut().filter(|operation| !operation.at.is_zero());
+            after.for_each(|operation| operation.at = Span(operation.at.ns() + later));
+        });
         if jitter != Jitter::None {
             rewritten(&|other, task| other.tasks[task].backoff = wait(Span::from_millis(1)));
         }
@@ -516,7 +545,9 @@ pub(super) fn rewrite(scenario: &Scenario) -> Vec<Edit> {
                 other.config.timeout = Span::ZERO;
                 let task = &mut other.tasks[task];
                 task.timeout = None;
-                task.script = vec![Step { run: timeout, then: Ending::Fail, ..Step::default() }];
+                for step in task.script.iter_mut().filter(|step| step.run >= timeout) {
+                    *step = Step { run: timeout, then: Ending::Fail, ..Step::default() };
+                }
             });
             // The limit of all can be the limit of one.
             rewritten(&|other, task| {
@@ -661,6 +692,20 @@ pub(super) fn trade(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
     set.into_iter().flat_map(move |gone| {
         let others: Vec<_> = turns.iter().copied().filter(|(place, _)| *place != gone).collect();
         others.into_iter().map(move |turn| plain(dials::turned(scenario, &[(gone, 0), turn])))
+    })
+}
+
+/// Two settings take one of their simplest values each; and operations come a millisecond later.
+pub(super) fn retune(scenario: &Scenario) -> impl Iterator<Item = Edit> + '_ {
+    let ranks = dials::ranks(scenario);
+    let turns: Vec<_> = dials::turns(scenario).into_iter().filter(|(place, _)| ranks[*place] > 0).collect();
+    let pairs = (0..turns.len()).flat_map(move |one| (0..one).map(move |other| (one, other)));
+    let pairs: Vec<_> = pairs.map(|(one, other)| [turns[other], turns[one]]).collect();
+    pairs.into_iter().filter(|[one, other]| one.0 != other.0).flat_map(|pair| {
+        let turned = dials::turned(scenario, &pair);
+        let mut later = turned.clone();
+        later.operations.iter_mut().for_each(|operation| operation.at = Span(operation.at.ns() + MS));
+        [plain(turned), plain(later)]
     })
 }
 

@@ -8,21 +8,23 @@
 //!
 //! Chunks are halved as in delta debugging (Zeller, Hildebrandt, TSE 2002); shrinking towards one total order, so
 //! that different seeds of one bug meet in one case, follows Hypothesis (MacIver, Donaldson, ECOOP 2020). What is
-//! ours: choices that are told by their future and not by their place, and a *second look*: where an edit of the
-//! scenario loses the violation, all schedules that differ from the plain one by one choice are tried, for in a
-//! smaller world the same bug shows at another instant. In the end the scenario is held against all others of its shape
-//! with at most two settings ([`edits::afresh`]), and the schedule against all others with as few deviations; the first
-//! that shows the violation is taken. So a bug that small has one case, whatever seed found it.
+//! ours: choices that are told by their future and not by their place; a *second look* ([`looks`]), for in a smaller world
+//! the same bug shows at another instant; and that the *simplest worlds* ([`simplest`]) are searched themselves, as in
+//! bounded exhaustive testing (Jackson, Damon, TSE 1996). At last the scenario is held against others of its shape with
+//! at most two settings, and the schedule against all others with as few deviations ([`normal`]); the first that shows
+//! the violation is taken. So a bug that small has one case, whatever seed found it.
 
 mod cost;
 mod descent;
 mod dials;
 mod edits;
+mod looks;
+mod normal;
 mod plain;
+mod simplest;
 
 pub use self::plain::{Smaller, shrink_scenario};
 
-use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hash};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,14 +35,15 @@ use thiserror::Error;
 
 use self::cost::{Cost, with_steps, without_steps};
 use self::descent::Descent;
-use self::edits::{Edit, Scope};
+use self::edits::Edit;
+use self::looks::in_first_attempts;
 use super::deviations::{Deviation, Pilot, Point, Rest, To};
-use super::judge::{CaseRun, Finding, Runner, Verdict};
+use super::judge::{CaseRun, Finding, Judged, Runner, Verdict};
 use super::sweep::{HANG, PANIC, panic_message};
 use super::{replayed, seeded};
 use crate::case::Case;
 use crate::choice::{Fit, Source, Tape};
-use crate::scenario::Scenario;
+use crate::scenario::{Action, Operation, Scenario, Span};
 use crate::schedule::StrategyKind;
 use crate::world::Limits;
 
@@ -139,6 +142,9 @@ struct Plainly {
     rule: Option<String>,
     tape: Tape,
     turns: u64,
+    time_ns: u64,
+    /// When the rule was broken.
+    broken_at_ns: u64,
     /// It came to a limit, or panicked.
     is_cut_short: bool,
 }
@@ -149,6 +155,8 @@ struct Run {
     rule: Option<String>,
     made: Vec<Deviation>,
     points: Vec<Point>,
+    /// Turns, and virtual time at the end.
+    size: (u64, u64),
 }
 
 struct Shrinker<'a, W> {
@@ -159,6 +167,8 @@ struct Shrinker<'a, W> {
     limits: Limits,
     /// Only runs that come to their end count, as the one that was given did.
     must_end: bool,
+    /// Larger steps are being taken, as long as there are runs for them.
+    takes_steps: bool,
     looks_twice: bool,
     stop: &'a AtomicBool,
     watch: W,
@@ -173,12 +183,10 @@ struct Shrinker<'a, W> {
     settled: Option<(Scenario, usize)>,
 }
 
-/// Runs of one second look at most.
-const SECOND_LOOK: usize = 48;
-/// Runs that look for the first schedule at most.
-const CANONICAL: usize = 500;
-/// Scenarios of one shape that are counted off at most.
-const AFRESH: usize = 450;
+/// After so many runs the simplest worlds are tried, though simple edits still help.
+const EARLY: u64 = 500;
+/// A schedule with more deviations is not worked off before the simplest worlds were tried.
+const LONG: usize = 400;
 
 impl<W: FnMut(ShrinkProgress)> Descent for Shrinker<'_, W> {
     fn scenario(&self) -> &Scenario {
@@ -186,6 +194,9 @@ impl<W: FnMut(ShrinkProgress)> Descent for Shrinker<'_, W> {
     }
 
     fn edit(&mut self, Edit { scenario, renaming, is_large }: &Edit) -> bool {
+        if self.takes_steps && self.is_tired() {
+            return false;
+        }
         let kept = renaming.apply(&self.deviations);
         // A candidate that cannot win, or makes no sense, is not run.
         let least: &[Deviation] = if *is_large { &[] } else { &kept };
@@ -195,7 +206,7 @@ impl<W: FnMut(ShrinkProgress)> Descent for Shrinker<'_, W> {
         self.offer(scenario, &kept)
             || self.offer(scenario, &in_first_attempts(&kept))
             || *is_large && self.offer(scenario, &[])
-            || *is_large && self.second_look(scenario, &kept)
+            || self.looks_twice && self.second_look(scenario, &kept, *is_large)
     }
 }
 
@@ -216,6 +227,7 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             options,
             limits: options.limits,
             must_end: false,
+            takes_steps: false,
             looks_twice: false,
             stop,
             watch,
@@ -228,23 +240,43 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             settled: None,
         };
         // What an older program wrote may not fit; what was chosen instead does.
-        let first = shrinker.plainly(&case.scenario, source_of(case)?);
-        shrinker.rule = first.rule.ok_or(ShrinkError::Clean)?;
-        shrinker.pilot().follow(first.tape, Rest::Plain);
+        let mut first = shrinker.plainly(&case.scenario, source_of(case)?);
+        shrinker.rule = first.rule.take().ok_or(ShrinkError::Clean)?;
+        shrinker.pilot().follow(std::mem::take(&mut first.tape), Rest::Plain);
         let run = shrinker.run(&case.scenario);
         if run.rule.as_ref() != Some(&shrinker.rule) {
             return Err(ShrinkError::Clean);
         }
-        if !first.is_cut_short {
-            // A world without the operation that ends it might go on for years.
-            let turns_max = 2 * first.turns + 1_000;
-            shrinker.limits.turns_max = turns_max.min(options.limits.turns_max);
-            shrinker.must_end = true;
-            drop(shrinker.renew());
-        }
         shrinker.deviations = run.made;
+        if first.is_cut_short {
+            first = shrinker.ended(first);
+        }
+        // A world without the operation that ends it might go on for years.
+        let turns_max = 2 * first.turns + 1_000;
+        shrinker.limits.turns_max = turns_max.min(options.limits.turns_max);
+        shrinker.must_end = !first.is_cut_short;
+        drop(shrinker.renew());
         shrinker.cost = Cost::new(&shrinker.scenario, &shrinker.deviations);
         Ok(shrinker)
+    }
+
+    /// Ends a run that came to a limit by a shutdown after the violation, if that shows it as well.
+    fn ended(&mut self, first: Plainly) -> Plainly {
+        let mut ended = self.scenario.clone();
+        let at = Span::from_millis(first.broken_at_ns / 1_000_000 + 1);
+        ended.operations.push(Operation { at, action: Action::Shutdown });
+        let deviations = self.deviations.clone();
+        self.pilot().deviate(&deviations, false);
+        self.replays += 1;
+        let mut run = self.plainly(&ended, Source::Guided(Arc::clone(&self.pilot) as _));
+        if run.is_cut_short || run.rule.as_ref() != Some(&self.rule) {
+            return first;
+        }
+        self.runner.recycle(std::mem::take(&mut run.tape));
+        self.scenario = ended;
+        let made = self.pilot().made().to_vec();
+        self.deviations = made;
+        run
     }
 
     fn pilot(&self) -> std::sync::MutexGuard<'_, Pilot> {
@@ -256,14 +288,22 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
         let run = catch_unwind(AssertUnwindSafe(|| self.runner.judge(scenario, source)));
         match run {
             Ok(judged) => {
-                let is_cut_short = judged.verdict == Verdict::Limit;
-                let rule = judged.findings.first().map(|finding| finding.rule.to_owned());
+                let first = judged.findings.first();
+                let broken_at_ns = first.map_or(0, |finding| finding.at_ns);
+                let rule = first.map(|finding| finding.rule.to_owned());
+                let is_cut_short = match judged.verdict {
+                    Verdict::Limit => true,
+                    Verdict::Livelock => rule.as_deref() != Some("R6"),
+                    Verdict::Done | Verdict::Deadlock => false,
+                };
                 let rule = rule.filter(|_| !(is_cut_short && self.must_end));
-                Plainly { rule, turns: judged.turns, tape: judged.tape, is_cut_short }
+                let Judged { turns, time_ns, tape, .. } = judged;
+                Plainly { rule, turns, time_ns, broken_at_ns, tape, is_cut_short }
             }
             Err(_) => {
                 let rule = self.runner.first_violation().map_or(PANIC, |finding| finding.rule).to_owned();
-                Plainly { rule: Some(rule), turns: 0, tape: self.renew().cut_off(), is_cut_short: true }
+                let tape = self.renew().cut_off();
+                Plainly { rule: Some(rule), turns: 0, time_ns: 0, broken_at_ns: 0, tape, is_cut_short: true }
             }
         }
     }
@@ -276,10 +316,11 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
     fn run(&mut self, scenario: &Scenario) -> Run {
         self.replays += 1;
         let source = Source::Guided(Arc::clone(&self.pilot) as _);
-        let Plainly { rule, tape, .. } = self.plainly(scenario, source);
+        let Plainly { rule, tape, turns, time_ns, .. } = self.plainly(scenario, source);
         self.runner.recycle(tape);
         let mut pilot = self.pilot();
-        let run = Run { rule, made: pilot.made().to_vec(), points: pilot.points() };
+        let size = (turns, time_ns);
+        let run = Run { rule, made: pilot.made().to_vec(), points: pilot.points(), size };
         drop(pilot);
         let (items, choices) = (self.cost.items(), self.deviations.len());
         (self.watch)(ShrinkProgress { replays: self.replays, items, choices });
@@ -324,76 +365,29 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
             .is_some_and(|(settled, count)| deviations.len() >= *count && settled == scenario)
     }
 
-    /// Looks for the violation in all schedules with one deviation, and with one or two for those that an edit has lost.
-    fn second_look(&mut self, scenario: &Scenario, kept: &[Deviation]) -> bool {
-        if !self.looks_twice || self.is_over() || !self.is_new(&("look", Cost::new(scenario, kept))) {
-            return false;
-        }
-        if self
-            .first_schedule(scenario, &[], 1, SECOND_LOOK)
-            .is_some_and(|found| self.accept(scenario, found))
-        {
-            return true;
-        }
-        let lost = self.deviations.len() - kept.len();
-        lost > 0
-            && !kept.is_empty()
-            && self
-                .first_schedule(scenario, kept, lost.min(2), 2 * SECOND_LOOK)
-                .is_some_and(|found| self.accept(scenario, found))
-    }
-
-    /// The first schedule that shows the violation with at most `most` deviations besides those of `base`.
-    fn first_schedule(
-        &mut self,
-        scenario: &Scenario,
-        base: &[Deviation],
-        most: usize,
-        runs_max: usize,
-    ) -> Option<Vec<Deviation>> {
-        let mut queue = VecDeque::from([(base.to_vec(), 0)]);
-        let mut runs = 0;
-        while let Some((deviations, from)) = queue.pop_front() {
-            if runs == runs_max || self.is_over() {
-                return None;
-            }
-            runs += 1;
-            let is_leaf = deviations.len() == base.len() + most;
-            self.pilot().deviate(&deviations, !is_leaf);
-            let run = self.run(scenario);
-            if run.rule.as_ref() == Some(&self.rule) {
-                return Some(run.made);
-            }
-            if is_leaf || run.points.len() > runs_max {
-                continue;
-            }
-            for (place, Point { at, others }) in run.points.iter().enumerate().skip(from) {
-                for to in others {
-                    let mut next = deviations.clone();
-                    next.push(Deviation { at: at.clone(), to: to.clone() });
-                    queue.push_back((next, place + 1));
-                }
-            }
-        }
-        None
-    }
-
     /// Simplifies until nothing helps; false if it was stopped before.
     fn work(&mut self) -> bool {
         // A schedule is cheaper to simplify in a small world, and a world with a plain schedule.
+        if self.deviations.len() > LONG {
+            self.begin_smallest();
+        }
         self.straighten((self.deviations.len() / 16).max(1));
         self.simplify();
         while !self.is_over() {
             let before = self.cost.clone();
             self.straighten(1);
             self.simplify();
+            if self.replays > EARLY {
+                self.begin_alone();
+            }
             // What costs more comes when nothing else helps.
-            let steps: [fn(&mut Self); 4] = [Self::look_twice, Self::start_afresh, Self::trade, Self::settle];
-            for step in steps {
-                if self.cost == before {
+            self.takes_steps = true;
+            for step in Self::NORMALISING {
+                if self.cost.is_as_large_as(&before) && !self.is_tired() {
                     step(self);
                 }
             }
+            self.takes_steps = false;
             if self.cost == before {
                 return !self.is_over();
             }
@@ -448,7 +442,7 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
         let scenario = self.scenario.clone();
         let mut tape = self.tape(&scenario);
         let mut index = tape.len();
-        while index > 0 && !self.is_over() {
+        while index > 0 && !self.is_tired() {
             index -= 1;
             if index >= tape.len() || tape[index].value == 0 {
                 continue;
@@ -476,82 +470,6 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
         let mut tape = self.plainly(scenario, Source::Guided(Arc::clone(&self.pilot) as _)).tape;
         trim(&mut tape);
         tape
-    }
-
-    /// Looks for the violation at another place of the schedule where an edit loses it.
-    fn look_twice(&mut self) {
-        if self.deviations.len() > 2 {
-            self.straighten_tape();
-        }
-        self.looks_twice = true;
-        self.simplify();
-        self.simplify_pairs();
-        self.looks_twice = false;
-    }
-
-    /// Takes the simplest scenario of this shape with at most two settings.
-    fn start_afresh(&mut self) {
-        // The settings of the only task are among those of all.
-        let tasks = (0..self.scenario.tasks.len()).map(Scope::Task).filter(|_| self.scenario.tasks.len() > 1);
-        let tasks: Vec<_> = tasks.collect();
-        for scope in [Scope::All].into_iter().chain(tasks) {
-            let mut simpler = edits::afresh(&self.scenario, scope);
-            simpler.retain(|edit| edit.scenario.check().is_ok());
-            let with_cost = |edit: Edit| (Cost::new(&edit.scenario, &self.deviations), edit);
-            let mut simpler: Vec<_> = simpler.into_iter().map(with_cost).collect();
-            simpler.retain(|(cost, _)| *cost < self.cost);
-            simpler.sort_by(|(one, _), (other, _)| one.cmp(other));
-            simpler.truncate(AFRESH);
-            if simpler.iter().any(|(_, edit)| self.edit(edit)) {
-                break;
-            }
-        }
-    }
-
-    /// Gives one thing for another: a setting, or a choice, for a setting.
-    fn trade(&mut self) {
-        self.exhaust(&|scenario| Box::new(edits::trade(scenario)));
-        let deviations = self.deviations.clone();
-        let interruptions: Vec<_> =
-            deviations.iter().filter(|deviation| deviation.at.site.is_preemption()).cloned().collect();
-        for gone in 0..deviations.len().min(4) {
-            let mut kept = deviations.clone();
-            kept.remove(gone);
-            let scenario = self.scenario.clone();
-            for Edit { scenario, .. } in edits::turn_up(&scenario) {
-                let is_simpler = Cost::new(&scenario, &kept) < self.cost && scenario.check().is_ok();
-                if is_simpler
-                    && (self.offer(&scenario, &kept) || self.offer(&scenario, &in_first_attempts(&kept)))
-                {
-                    return;
-                }
-            }
-        }
-        // At an instant of its own an operation meets fewer others, and may need fewer choices.
-        if interruptions.len() + 1 < deviations.len() {
-            let scenario = self.scenario.clone();
-            for Edit { scenario, .. } in edits::apart(&scenario) {
-                let base = in_first_attempts(&interruptions);
-                let found = self.first_schedule(&scenario, &base, 1, SECOND_LOOK);
-                if found.is_some_and(|found| self.accept(&scenario, found)) {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Replaces a short schedule by the first one that shows the violation.
-    fn settle(&mut self) {
-        let scenario = self.scenario.clone();
-        if self.deviations.is_empty() || self.is_settled(&scenario, &self.deviations) {
-            return;
-        }
-        let most = self.deviations.len().min(3);
-        if let Some(first) = self.first_schedule(&scenario, &[], most, CANONICAL) {
-            self.cost = Cost::new(&scenario, &first);
-            self.deviations = first;
-        }
-        self.settled = Some((scenario, self.deviations.len()));
     }
 
     fn finish(mut self, case: &Case, is_minimal: bool) -> Shrunk {
@@ -590,16 +508,6 @@ impl<'a, W: FnMut(ShrinkProgress)> Shrinker<'a, W> {
         let choices = shrunk.tape.iter().filter(|choice| choice.value > 0).count();
         Shrunk { case: shrunk, rule: self.rule, replays: self.replays, operations, choices, is_minimal }
     }
-}
-
-/// The same deviations, with interruptions at the first time that their future comes there: what is interrupted in a
-/// later attempt may be in the first.
-fn in_first_attempts(deviations: &[Deviation]) -> Vec<Deviation> {
-    let mut first = deviations.to_vec();
-    for deviation in first.iter_mut().filter(|deviation| deviation.at.site.is_preemption()) {
-        deviation.at.nth = 0;
-    }
-    first
 }
 
 /// Stands for the strategy of a case that was shrunk.

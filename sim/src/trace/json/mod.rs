@@ -15,6 +15,7 @@
 //! # Ok::<(), simvisor_sim::trace::TraceError>(())
 //! ```
 
+pub(super) mod object;
 mod read;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -199,6 +200,83 @@ mod tests {
             }
         }
         assert!(taken > 100 && refused > 1000, "{taken} taken, {refused} refused");
+    }
+
+    #[test]
+    fn an_array_of_its_values_is_no_object_wherever_it_stands() {
+        let schema = schema();
+        let header = lines_of("json")[0];
+        let mut refused = 0;
+        for (number, line) in written_lines().iter().enumerate() {
+            for (start, _) in line.match_indices('{').filter(|&(start, _)| !is_within_text(line, start)) {
+                let array = with_array(line, start);
+                let text = if number == 0 { format!("{array}\n") } else { format!("{header}\n{array}\n") };
+                let reader = TraceReader::open("t", text.as_bytes());
+                let why = reader.and_then(|mut reader| reader.next_record()).expect_err(&array).to_string();
+                assert!(why.contains("expected") || why.contains("`format`"), "{why} in {array}");
+                assert!(!schema.is_valid(&serde_json::from_str(&array).expect("JSON")), "{array}");
+                let mut glossary = Glossary::default();
+                match number {
+                    0 => drop(parse_header(array.as_bytes(), &mut glossary).expect_err(&array)),
+                    _ => drop(parse_record(array.as_bytes(), &mut glossary).expect_err(&array)),
+                }
+                refused += 1;
+            }
+        }
+        assert!(refused > 150, "{refused}");
+    }
+
+    /// Whether a place in a line is within a string.
+    fn is_within_text(line: &str, place: usize) -> bool {
+        let mut at = 0;
+        while at <= place {
+            match line.as_bytes()[at] {
+                b'"' if end_of_text(line, at) > place => return true,
+                b'"' => at = end_of_text(line, at),
+                _ => at += 1,
+            }
+        }
+        false
+    }
+
+    /// The place behind the string that begins here.
+    fn end_of_text(line: &str, start: usize) -> usize {
+        let mut escaped = false;
+        let end = line[start + 1..].find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        start + 1 + end.expect("strings end") + 1
+    }
+
+    /// The line with the object that begins at `start` as an array of its values, in the order in which they are written.
+    fn with_array(line: &str, start: usize) -> String {
+        let (mut array, mut at, mut depth) = (line[..start].to_owned(), start, 0);
+        loop {
+            let rest = &line[at..];
+            let c = rest.chars().next().expect("objects end");
+            match c {
+                '"' => {
+                    let end = end_of_text(line, at);
+                    let is_key = depth == 1 && line[end..].starts_with(':');
+                    if !is_key {
+                        array += &line[at..end];
+                    }
+                    at = if is_key { end + 1 } else { end };
+                    continue;
+                }
+                '{' | '[' => depth += 1,
+                '}' | ']' => depth -= 1,
+                _ => {}
+            }
+            at += c.len_utf8();
+            match (c, depth) {
+                ('{', 1) => array.push('['),
+                ('}', 0) => return array + "]" + &line[at..],
+                _ => array.push(c),
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::super::{FORMAT, Header, Record, Sink, Text, Texts, VERSION, What};
+use super::object;
 use super::shape::{HeaderLine, RecordLine};
 
 /// Most bytes that a line of a trace may have, its newline apart.
@@ -339,13 +340,13 @@ impl Default for Glossary {
 
 /// The header on a line, for a reader that goes on after an error.
 pub(crate) fn parse_header(line: &[u8], glossary: &mut Glossary) -> Result<Header, String> {
-    let line: HeaderLine<'_> = serde_json::from_slice(line).map_err(|error| what_is_wrong(&error))?;
+    let line: HeaderLine<'_> = object::read(line).map_err(|error| what_is_wrong(&error))?;
     line.header(glossary).map_err(|fault| fault.to_string())
 }
 
 /// The record on a line, for a reader that goes on after an error.
 pub(crate) fn parse_record(line: &[u8], glossary: &mut Glossary) -> Result<Record, String> {
-    let line: RecordLine<'_> = serde_json::from_slice(line).map_err(|error| what_is_wrong(&error))?;
+    let line: RecordLine<'_> = object::read(line).map_err(|error| what_is_wrong(&error))?;
     line.record(glossary).map_err(|fault| fault.to_string())
 }
 
@@ -357,6 +358,11 @@ fn what_is_wrong(error: &serde_json::Error) -> String {
 }
 
 impl Glossary {
+    /// Texts were forgotten.
+    pub(crate) fn recount(&mut self) {
+        self.bytes = self.texts.bytes();
+    }
+
     pub(crate) fn intern(&mut self, text: &str) -> Result<Text, Fault> {
         if let Some(known) = self.texts.find(text) {
             return Ok(known);

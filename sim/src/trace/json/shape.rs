@@ -4,17 +4,14 @@
 //! something, an object with one key (`{"error":"boom"}`).
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::super::{
     Admission, Answer, BackoffNote, BodyEnd, Call, ConfigNote, EndNote, EventNote, FORMAT, HandlerEnd,
     Header, Jitter, Record, Restart, SpecNote, Text, Texts, VERSION, Waiter, What,
 };
+use super::object;
 use super::read::{Fault, Glossary};
 
 type Str<'a> = Cow<'a, str>;
@@ -31,8 +28,9 @@ pub(super) struct HeaderLine<'a> {
     runtime: Str<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scenario: Option<Str<'a>>,
+    #[serde(deserialize_with = "object::one")]
     config: ConfigNote,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::all")]
     subscribers: Vec<SubscriberLine<'a>>,
 }
 
@@ -78,41 +76,41 @@ pub(super) struct RecordLine<'a> {
     at_ns: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     turn: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     event: Option<EventLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     call: Option<CallLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     answer: Option<AnswerLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     body_entered: Option<BodyEnteredLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     body_left: Option<BodyLeftLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     body_cancelled: Option<BodyLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     receiver_opened: Option<ReceiverLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     received: Option<ReceivedLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     delivered: Option<DeliveredLine>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     alive_seen: Option<AliveLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     lagged: Option<LaggedLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     receiver_closed: Option<ReceiverLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     handler_entered: Option<HandlerLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     handler_left: Option<HandlerLeftLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     counters: Option<CountersLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     leftovers: Option<LeftoversLine>,
-    #[serde(default, deserialize_with = "object", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     wall_set: Option<WallSetLine>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::maybe", skip_serializing_if = "Option::is_none")]
     calm: Option<CalmLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<End<'a>>,
@@ -366,17 +364,33 @@ struct CallLine<'a> {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Do<'a> {
-    Run(Vec<SpecLine<'a>>),
+    Run(#[serde(deserialize_with = "object::all")] Vec<SpecLine<'a>>),
     Serve,
-    Add(SpecLine<'a>),
+    Add(#[serde(deserialize_with = "object::one")] SpecLine<'a>),
     Remove(Str<'a>),
-    Cancel { task: Str<'a>, wait_ns: u64 },
+    Cancel(#[serde(deserialize_with = "object::one")] CancelLine<'a>),
     List,
     Snapshot,
     IsAlive(Str<'a>),
     WaitReady,
     Shutdown,
-    Submit { spec: SpecLine<'a>, admission: AdmissionLine, wait: bool },
+    Submit(#[serde(deserialize_with = "object::one")] SubmitLine<'a>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CancelLine<'a> {
+    task: Str<'a>,
+    wait_ns: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubmitLine<'a> {
+    #[serde(deserialize_with = "object::one")]
+    spec: SpecLine<'a>,
+    admission: AdmissionLine,
+    wait: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -394,13 +408,15 @@ impl<'a> Do<'a> {
             Call::Serve => Self::Serve,
             Call::Add(spec) => Self::Add(SpecLine::of(spec, texts)),
             Call::Remove(task) => Self::Remove(spelled(texts, *task)),
-            Call::Cancel { task, wait_ns } => Self::Cancel { task: spelled(texts, *task), wait_ns: *wait_ns },
+            Call::Cancel { task, wait_ns } => {
+                Self::Cancel(CancelLine { task: spelled(texts, *task), wait_ns: *wait_ns })
+            }
             Call::List => Self::List,
             Call::Snapshot => Self::Snapshot,
             Call::IsAlive(task) => Self::IsAlive(spelled(texts, *task)),
             Call::WaitReady => Self::WaitReady,
             Call::Shutdown => Self::Shutdown,
-            Call::Submit { spec, admission, wait } => Self::Submit {
+            Call::Submit { spec, admission, wait } => Self::Submit(SubmitLine {
                 spec: SpecLine::of(spec, texts),
                 admission: match admission {
                     Admission::Queue => AdmissionLine::Queue,
@@ -408,7 +424,7 @@ impl<'a> Do<'a> {
                     Admission::DropIfRunning => AdmissionLine::DropIfRunning,
                 },
                 wait: *wait,
-            },
+            }),
         }
     }
 
@@ -420,13 +436,15 @@ impl<'a> Do<'a> {
             Self::Serve => Call::Serve,
             Self::Add(spec) => Call::Add(spec.note(glossary)?),
             Self::Remove(task) => Call::Remove(glossary.intern(&task)?),
-            Self::Cancel { task, wait_ns } => Call::Cancel { task: glossary.intern(&task)?, wait_ns },
+            Self::Cancel(CancelLine { task, wait_ns }) => {
+                Call::Cancel { task: glossary.intern(&task)?, wait_ns }
+            }
             Self::List => Call::List,
             Self::Snapshot => Call::Snapshot,
             Self::IsAlive(task) => Call::IsAlive(glossary.intern(&task)?),
             Self::WaitReady => Call::WaitReady,
             Self::Shutdown => Call::Shutdown,
-            Self::Submit { spec, admission, wait } => Call::Submit {
+            Self::Submit(SubmitLine { spec, admission, wait }) => Call::Submit {
                 spec: spec.note(glossary)?,
                 admission: match admission {
                     AdmissionLine::Queue => Admission::Queue,
@@ -444,6 +462,7 @@ impl<'a> Do<'a> {
 struct SpecLine<'a> {
     task: Str<'a>,
     restart: RestartLine,
+    #[serde(deserialize_with = "object::one")]
     backoff: BackoffLine,
     timeout_ns: u64,
 }
@@ -453,10 +472,14 @@ struct SpecLine<'a> {
 enum RestartLine {
     Never,
     OnFailure,
-    Always {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        interval_ns: Option<u64>,
-    },
+    Always(#[serde(deserialize_with = "object::one")] AlwaysLine),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlwaysLine {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval_ns: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -477,7 +500,7 @@ impl<'a> SpecLine<'a> {
             restart: match note.restart {
                 Restart::Never => RestartLine::Never,
                 Restart::OnFailure => RestartLine::OnFailure,
-                Restart::Always { interval_ns } => RestartLine::Always { interval_ns },
+                Restart::Always { interval_ns } => RestartLine::Always(AlwaysLine { interval_ns }),
             },
             backoff: BackoffLine { first_ns, max_ns, factor, jitter },
             timeout_ns: note.timeout_ns,
@@ -491,7 +514,7 @@ impl<'a> SpecLine<'a> {
             restart: match self.restart {
                 RestartLine::Never => Restart::Never,
                 RestartLine::OnFailure => Restart::OnFailure,
-                RestartLine::Always { interval_ns } => Restart::Always { interval_ns },
+                RestartLine::Always(AlwaysLine { interval_ns }) => Restart::Always { interval_ns },
             },
             backoff: BackoffNote { first_ns, max_ns, factor, jitter },
             timeout_ns: self.timeout_ns,
@@ -720,30 +743,6 @@ struct WallSetLine {
     by_ns: i64,
 }
 
-/// Reads an object and nothing else. Serde takes an array of its fields for a struct as well, and one number in brackets
-/// would do for a struct of one field.
-fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    struct Object<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-        type Value = Option<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
-        }
-    }
-
-    from.deserialize_any(Object(PhantomData))
-}
-
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CalmLine {}
@@ -752,8 +751,8 @@ struct CalmLine {}
 #[serde(rename_all = "snake_case")]
 enum End<'a> {
     Done,
-    Livelock(Vec<WaiterLine<'a>>),
-    Deadlock(Vec<WaiterLine<'a>>),
+    Livelock(#[serde(deserialize_with = "object::all")] Vec<WaiterLine<'a>>),
+    Deadlock(#[serde(deserialize_with = "object::all")] Vec<WaiterLine<'a>>),
     Limit(Str<'a>),
 }
 
