@@ -13,28 +13,7 @@ use simvisor_sim::rng::{Numbers, Stream};
 use simvisor_sim::scenario::generate;
 use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::{Runner, Verdict, seeded};
-use simvisor_sim::trace::{Answer, BodyEnd, Header, Record, Sink, Text, Texts, What};
-
-/// A whole trace.
-#[derive(Clone, Default)]
-struct Trace {
-    header: Option<Header>,
-    texts: Texts,
-    records: Vec<Record>,
-}
-
-impl Sink for Trace {
-    fn begin(&mut self, header: &Header, _: &Texts) {
-        *self = Self { header: Some(header.clone()), ..Self::default() };
-    }
-
-    fn record(&mut self, record: &Record, texts: &Texts) {
-        self.records.push(record.clone());
-        if matches!(record.what, What::End(_)) {
-            self.texts = texts.clone();
-        }
-    }
-}
+use simvisor_sim::trace::{Answer, BodyEnd, Record, Stored, Text, Texts, What};
 
 /// Who noticed.
 #[derive(Default, Clone, Copy)]
@@ -45,21 +24,16 @@ struct Caught {
     either: u32,
 }
 
-fn judge(trace: &Trace) -> (bool, bool) {
+fn judge(trace: &Stored) -> (bool, bool) {
     let (mut rules, mut monitor) = (Rules::new(), Monitor::new());
-    let header = trace.header.as_ref().expect("it began");
-    rules.begin(header, &trace.texts);
-    monitor.begin(header, &trace.texts);
-    for record in &trace.records {
-        rules.record(record, &trace.texts);
-        monitor.record(record, &trace.texts);
-    }
+    trace.feed(&mut rules);
+    trace.feed(&mut monitor);
     (!rules.violations().is_empty(), monitor.unexplained().is_some())
 }
 
 /// Gives events the numbers 0, 1, 2, … again, and what refers to them the same. What refers to an event that is gone is
 /// taken out as well.
-fn renumber(trace: &mut Trace) {
+fn renumber(trace: &mut Stored) {
     let mut numbers: BTreeMap<u64, u64> = BTreeMap::new();
     let mut next = 0;
     for record in &mut trace.records {
@@ -94,13 +68,13 @@ fn task_of(record: &Record) -> Option<Text> {
 }
 
 /// The place of one of the records that fit.
-fn pick(trace: &Trace, numbers: &mut Numbers, fits: impl Fn(&Record) -> bool) -> Option<usize> {
+fn pick(trace: &Stored, numbers: &mut Numbers, fits: impl Fn(&Record) -> bool) -> Option<usize> {
     let places: Vec<_> = (0..trace.records.len()).filter(|&place| fits(&trace.records[place])).collect();
     (!places.is_empty()).then(|| places[numbers.below(places.len() as u32) as usize])
 }
 
 /// Takes a record to another instant, to where it belongs there.
-fn move_to(trace: &mut Trace, place: usize, at_ns: u64) {
+fn move_to(trace: &mut Stored, place: usize, at_ns: u64) {
     let mut record = trace.records.remove(place);
     record.at_ns = at_ns;
     record.turn = None;
@@ -114,7 +88,7 @@ fn move_to(trace: &mut Trace, place: usize, at_ns: u64) {
 }
 
 /// Two events that follow each other at one instant, of one task or of two.
-fn swap(trace: &mut Trace, numbers: &mut Numbers, one_task: bool) -> bool {
+fn swap(trace: &mut Stored, numbers: &mut Numbers, one_task: bool) -> bool {
     let events: Vec<_> = (0..trace.records.len()).filter(|&place| is_event(&trace.records[place])).collect();
     let pairs: Vec<_> = events
         .windows(2)
@@ -137,10 +111,10 @@ fn swap(trace: &mut Trace, numbers: &mut Numbers, one_task: bool) -> bool {
     true
 }
 
-type Change = fn(&mut Trace, &mut Numbers) -> bool;
+type Change = fn(&mut Stored, &mut Numbers) -> bool;
 
 fn change_event(
-    trace: &mut Trace,
+    trace: &mut Stored,
     numbers: &mut Numbers,
     fits: impl Fn(EventKind) -> bool,
     change: impl FnOnce(&mut simvisor_sim::trace::EventNote, &mut Texts),
@@ -151,7 +125,7 @@ fn change_event(
     true
 }
 
-fn drop_one(trace: &mut Trace, numbers: &mut Numbers, fits: impl Fn(&Record) -> bool) -> bool {
+fn drop_one(trace: &mut Stored, numbers: &mut Numbers, fits: impl Fn(&Record) -> bool) -> bool {
     let Some(place) = pick(trace, numbers, fits) else { return false };
     trace.records.remove(place);
     renumber(trace);
@@ -370,7 +344,7 @@ fn a_changed_trace_is_caught() {
     let mut caught = vec![Caught::default(); CHANGES.len()];
     let mut missed: BTreeMap<(usize, String), u32> = BTreeMap::new();
     for seed in 0..1_500 {
-        let sink = Rc::new(RefCell::new(Trace::default()));
+        let sink = Rc::new(RefCell::new(Stored::default()));
         let judged = runner.watch(&generate(seed), seeded(seed, StrategyKind::Random), Rc::clone(&sink) as _);
         let trace = sink.take();
         assert_eq!(judge(&trace), (false, false), "seed {seed:#x} conforms");

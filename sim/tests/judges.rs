@@ -10,43 +10,15 @@ use simvisor_sim::oracle::{Monitor, Rules};
 use simvisor_sim::scenario::generate;
 use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::{Runner, seeded};
-use simvisor_sim::trace::{Header, Record, Sink, Texts, What};
+use simvisor_sim::trace::{Record, Sink, Stored, What};
 
 const SEEDS: u64 = 2_000;
 const ROUNDS: u32 = 5;
 
-/// A whole trace.
-#[derive(Default)]
-struct Trace {
-    header: Option<Header>,
-    texts: Texts,
-    records: Vec<Record>,
-}
-
-impl Sink for Trace {
-    fn begin(&mut self, header: &Header, _: &Texts) {
-        *self = Self { header: Some(header.clone()), ..Self::default() };
-    }
-
-    fn record(&mut self, record: &Record, texts: &Texts) {
-        self.records.push(record.clone());
-        if matches!(record.what, What::End(_)) {
-            self.texts = texts.clone();
-        }
-    }
-}
-
-impl Trace {
-    fn feed(&self, sink: &mut dyn Sink) {
-        sink.begin(self.header.as_ref().expect("it began"), &self.texts);
-        self.records.iter().for_each(|record| sink.record(record, &self.texts));
-    }
-}
-
-fn traces() -> Vec<Trace> {
+fn traces() -> Vec<Stored> {
     let mut runner = Runner::default();
     let stored = |seed| {
-        let sink = Rc::new(RefCell::new(Trace::default()));
+        let sink = Rc::new(RefCell::new(Stored::default()));
         runner.watch(&generate(seed), seeded(seed, StrategyKind::Random), Rc::clone(&sink) as _);
         sink.take()
     };
@@ -54,7 +26,7 @@ fn traces() -> Vec<Trace> {
 }
 
 /// The shortest time that one pass over all traces takes.
-fn shortest<J: Sink>(traces: &[Trace], judge: &mut J, conforms: impl Fn(&J) -> bool) -> Duration {
+fn shortest<J: Sink>(traces: &[Stored], judge: &mut J, conforms: impl Fn(&J) -> bool) -> Duration {
     let pass = |_| {
         let before = Instant::now();
         for trace in traces {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::deviations::{Pilot, Rest};
 use super::judge::{CaseRun, Finding, Runner, seeded};
-use super::posts::Posts;
+use super::posts::{Posts, hang_message};
 use super::shrink::{ShrinkError, source_of};
 use super::sweep::{HANG, PANIC, panic_message};
 use crate::case::Case;
@@ -253,8 +253,7 @@ fn rerun(case: &Case, source: Source, options: &ConfirmOptions) -> Result<Tape, 
 }
 
 fn hang(options: &ConfirmOptions) -> Finding {
-    let message = format!("the run did not come to its end within {:?} of real time", options.hang_after);
-    Finding { rule: HANG, message, at_ns: 0 }
+    Finding { rule: HANG, message: hang_message(options.hang_after), at_ns: 0 }
 }
 
 /// The seed that wrote the scenario of a case, whatever shrinking has made of it.

@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 /// No world is being run.
 const RESTING: u64 = u64::MAX;
 
+/// What is said of a run that hangs.
+pub(super) fn hang_message(patience: Duration) -> String {
+    format!("the run did not come to its end within {patience:?} of real time")
+}
+
 /// One post for each thread.
 #[derive(Debug)]
 pub(super) struct Posts {

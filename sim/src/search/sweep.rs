@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::canary::{UNNOTICED, has_canary};
 use super::judge::{Finding, Judged, Runner, Verdict};
 use super::novelty::Novelty;
-use super::posts::Posts;
+use super::posts::{Posts, hang_message};
 use super::replayed;
 use crate::case::Case;
 use crate::choice::{Fit, Tape};
@@ -459,7 +459,7 @@ fn panicked(
 }
 
 fn hang(options: &SweepOptions, seed: u64) -> Failure {
-    let message = format!("the run did not come to its end within {:?} of real time", options.hang_after);
+    let message = hang_message(options.hang_after);
     let case = case_of_seed(options, seed, HANG, &message);
     Failure { seed, rule: HANG.to_owned(), message, at_ns: None, case }
 }

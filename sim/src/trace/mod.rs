@@ -5,12 +5,14 @@
 
 mod hash;
 pub(crate) mod json;
+mod stored;
 mod text;
 
 pub use hash::TraceHash;
 pub use json::{
     JsonLines, LINE_BYTES_MAX, TEXT_BYTES_MAX, TEXTS_MAX, TraceError, TraceReader, header_line, record_line,
 };
+pub use stored::Stored;
 pub use text::{Held, Text, Texts};
 
 use serde::{Deserialize, Serialize};
