@@ -361,7 +361,8 @@ impl Generator {
             for _ in 0..1 + self.numbers.below(2) {
                 let behaviour = match self.numbers.below(4) {
                     0 => Behaviour::Stuck { after: self.numbers.below(6) },
-                    1 => Behaviour::Panics { every: 1 + self.numbers.below(4) },
+                    // A panic costs as much as ten events, and the second of a subscriber shows nothing that the first did not.
+                    1 => Behaviour::Panics { every: self.numbers.pick(&[1, 4, 4, 8, 8, 16, 16, 32]) },
                     _ => {
                         let ms = self.numbers.pick(&[1, 1, 2, 5, 3_600_000]);
                         Behaviour::Slow { each: Span::from_millis(ms) }

@@ -84,10 +84,10 @@ pub enum StrategyKind {
 
 /// Out of 100 seeds of [`StrategyKind::Mix`], this many run each strategy. `docs/strategies.md` says why.
 pub const MIX: [(StrategyKind, u32); 5] = [
-    (StrategyKind::Random, 30),
-    (StrategyKind::Surw, 30),
-    (StrategyKind::Pct, 15),
-    (StrategyKind::Urw, 15),
+    (StrategyKind::Random, 60),
+    (StrategyKind::Surw, 10),
+    (StrategyKind::Pct, 10),
+    (StrategyKind::Urw, 10),
     (StrategyKind::Pos, 10),
 ];
 
