@@ -481,6 +481,9 @@ impl Core {
     fn fire_due<'a>(&'a self, mut state: RefMut<'a, State>) {
         let mut first = true;
         while let Some(due) = state.timers.pop_due() {
+            if let Some(name) = state.timers.soon().and_then(WakeName::of) {
+                state.slots.fetch(name.slot);
+            }
             if first || state.fires_at_once() {
                 state = self.fire(state, due);
             } else {

@@ -91,8 +91,22 @@ pub(super) struct Lane {
     pub(super) first: u32,
 }
 
-fn hash(kind: LaneKind, name: &str) -> u64 {
-    FxBuildHasher.hash_one((kind, name))
+/// A lane in the table, with half of its hash: the table grows and compares without a look at names.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    hash: u32,
+    number: u32,
+}
+
+impl Entry {
+    fn hash_of(kind: LaneKind, name: &str) -> u32 {
+        (FxBuildHasher.hash_one((kind, name)) >> 32) as u32
+    }
+
+    /// The table wants entropy in the highest and the lowest bits.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
 }
 
 /// All lanes of a world, numbered from 1.
@@ -100,7 +114,7 @@ fn hash(kind: LaneKind, name: &str) -> u64 {
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
     /// The first lane of each role and name. Looked up, never iterated.
-    numbers: HashTable<u32>,
+    numbers: HashTable<Entry>,
 }
 
 impl Lanes {
@@ -129,12 +143,9 @@ impl Lanes {
     pub(super) fn find(&mut self, kind: LaneKind, name: &Arc<str>) -> u32 {
         let Some(mut number) = self.first(kind, name) else {
             let number = self.push(kind, name, None);
-            let Self { lanes, numbers } = self;
-            let hash_of = |&number: &u32| {
-                let Lane { kind, name, .. } = &lanes[number as usize - 1];
-                hash(*kind, name)
-            };
-            numbers.insert_unique(hash(kind, name), number, hash_of);
+            let hash = Entry::hash_of(kind, name);
+            let entry = Entry { hash, number };
+            self.numbers.insert_unique(Entry::spread(hash), entry, |entry| Entry::spread(entry.hash));
             return number;
         };
         while self.get(number).slot != NONE {
@@ -161,11 +172,14 @@ impl Lanes {
 
     /// The first lane of this role and name, if there is one.
     pub(super) fn first(&self, kind: LaneKind, name: &str) -> Option<u32> {
-        let is_it = |&number: &u32| {
-            let lane = self.get(number);
-            lane.kind == kind && &*lane.name == name
+        let hash = Entry::hash_of(kind, name);
+        let is_it = |entry: &Entry| {
+            entry.hash == hash && {
+                let lane = self.get(entry.number);
+                lane.kind == kind && &*lane.name == name
+            }
         };
-        self.numbers.find(hash(kind, name), is_it).copied()
+        self.numbers.find(Entry::spread(hash), is_it).map(|entry| entry.number)
     }
 
     fn push(&mut self, kind: LaneKind, name: &Arc<str>, first: Option<u32>) -> u32 {

@@ -3,6 +3,7 @@
 //! An [`Engine`] owns memory that many worlds use in turn; a [`World`] is one run in it and leaves nothing behind. An
 //! engine belongs to one thread and shares no state with others.
 
+mod ahead;
 mod core;
 mod lanes;
 mod slots;

@@ -6,6 +6,7 @@
 use futures::future::LocalBoxFuture;
 use simvisor::runtime::WaitsFor;
 
+use super::ahead::{fetch, fetch_all};
 use super::waker::{GENERATION_MAX, SLOTS_MAX};
 
 /// No slot.
@@ -168,6 +169,13 @@ impl Slots {
         (self.lowest < self.fresh).then_some(self.lowest)
     }
 
+    /// Fetches a slot that will be made ready soon.
+    pub(super) fn fetch(&self, index: u32) {
+        if let Some(slot) = self.slots.get(index as usize) {
+            fetch(&raw const *slot);
+        }
+    }
+
     pub(super) fn live_count(&self) -> u32 {
         self.live
     }
@@ -200,6 +208,9 @@ impl Slots {
             return false;
         }
         slot.state = State::Ready;
+        if let Some(future) = &slot.future {
+            fetch_all(future.as_ref().get_ref());
+        }
         slot.place = self.ready.len() as u32;
         slot.older = newest;
         slot.newer = NONE;

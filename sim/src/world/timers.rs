@@ -19,6 +19,7 @@ use std::task::Waker;
 
 use simvisor::runtime::TimerKey;
 
+use super::ahead::fetch;
 use super::slots::Owner;
 
 #[derive(Debug)]
@@ -62,6 +63,9 @@ const FEW: usize = 64;
 
 /// Fewer dropped timers than this are never swept up.
 const DROPPED_MIN: usize = 64;
+
+/// Whoever waits for a timer is fetched so many timers before it fires, and the timer twice as many.
+const AHEAD: usize = 8;
 
 /// All timers of a world.
 #[derive(Debug)]
@@ -294,6 +298,9 @@ impl Timers {
     pub(super) fn pop_due(&mut self) -> Option<Due> {
         loop {
             let due = *self.present.get(self.taken)?;
+            if let Some(later) = self.present.get(self.taken + 2 * AHEAD) {
+                fetch(&raw const self.timers[later.index as usize]);
+            }
             self.taken += 1;
             self.waiting -= 1;
             if self.dropped == 0 || is_set(&self.timers, due) {
@@ -302,6 +309,12 @@ impl Timers {
             }
             self.dropped -= 1;
         }
+    }
+
+    /// Who waits for a timer that will be taken soon.
+    pub(super) fn soon(&self) -> Option<&Waker> {
+        let later = self.present.get(self.taken + AHEAD)?;
+        self.timers[later.index as usize].waker.as_ref()
     }
 
     /// Fires a timer; gives the waker of whoever waits for it.
