@@ -308,8 +308,8 @@ fn a_long_tape_shrinks_within_the_goal() {
     let scenario = from_toml(&format!("{tasks}{operations}")).expect("a scenario");
     let make = |limits| runner(restart_at_a_removal, limits);
     let mut shows = make(Limits::default());
-    // A random walk interrupts wherever it can, so that its tapes take the most replays. Some take more than the goal.
-    let mut replays = [10, 20, 30].map(|first_seed| {
+    // A random walk interrupts wherever it can, so that its tapes are the hardest.
+    for first_seed in [10, 20, 30] {
         let judged = (first_seed..100)
             .map(|seed| shows.judge(&scenario, seeded(seed, StrategyKind::Random)))
             .find(|judged| !judged.findings.is_empty());
@@ -319,16 +319,14 @@ fn a_long_tape_shrinks_within_the_goal() {
         let case = simvisor_sim::search::CaseRun { scenario, judged }.into_case(Some(first_seed), "random");
         let shrunk = shrunk(restart_at_a_removal, &case);
         eprintln!("{choices} choices to {} in {} runs", shrunk.choices, shrunk.replays);
-        assert!(choices > 2_000);
+        assert!(choices > 5_000);
         assert_eq!(size(&shrunk), (1, 1, 1));
-        shrunk.replays
-    });
-    replays.sort_unstable();
-    assert!(replays[1] <= 2_000, "{replays:?}");
+        assert!(shrunk.replays <= REPLAYS_MAX, "{} runs", shrunk.replays);
+    }
 }
 
 /// At one instant a task restarts and is removed. Which of the two comes first is one choice, and then only an
-/// interruption of the restart can undo it.
+/// interruption of the restart can undo it; where that happens, the same choice is made once more, and decides then.
 #[test]
 fn the_choice_that_decides_is_named() {
     let scenario = from_toml(
@@ -338,24 +336,35 @@ fn the_choice_that_decides_is_named() {
         "#,
     )
     .expect("a scenario");
-    let mut runner = runner(restart_at_a_removal, Limits::default());
-    let judged = (0..200)
-        .map(|seed| runner.judge(&scenario, seeded(seed, StrategyKind::Pct)))
-        .find(|judged| !judged.findings.is_empty());
-    let judged = judged.expect("some schedule shows the pattern");
-    let case = simvisor_sim::search::CaseRun { scenario, judged }.into_case(None, "pct");
-    let small = shrunk(restart_at_a_removal, &case);
-    let make = |limits| self::runner(restart_at_a_removal, limits);
-    for (case, is_small) in [(&small.case, true), (&case, false)] {
-        let options = WhyOptions { runs: 100, ..WhyOptions::default() };
-        let found = why_with(case, &options, &make, &AtomicBool::new(false), |_, _| ()).expect("it shows it");
-        let place = found.turning.expect("one choice decides");
-        let (before, after) = (&found.chances[place - 1], &found.chances[place]);
-        assert!(before.broke < 50 && after.broke > 70 && after.kept == before.kept + 1, "{found:?}");
-        let words = after.choice.as_deref();
-        // A long tape may get there by another way: the operation is interrupted, or the clock waits.
-        assert!(words == Some("actor a runs before operation 1") || !is_small, "{found:?}");
-        assert_eq!(found.chances.last().map(|last| last.broke), Some(100), "{found:?}");
-        assert_eq!(found.chances[0].kept, 0);
+    let make = |limits| runner(restart_at_a_removal, limits);
+    let (mut runner, mut undone) = (make(Limits::default()), 0);
+    for (strategy, first_seed) in [
+        (StrategyKind::Pct, 0),
+        (StrategyKind::Random, 0),
+        (StrategyKind::Random, 20),
+        (StrategyKind::Urw, 0),
+    ] {
+        let judged = (first_seed..first_seed + 200)
+            .map(|seed| runner.judge(&scenario, seeded(seed, strategy)))
+            .find(|judged| !judged.findings.is_empty());
+        let (scenario, judged) = (scenario.clone(), judged.expect("some schedule shows the pattern"));
+        let case = simvisor_sim::search::CaseRun { scenario, judged }.into_case(None, strategy.name());
+        let small = shrunk(restart_at_a_removal, &case);
+        for (case, is_small) in [(&small.case, true), (&case, false)] {
+            let options = WhyOptions { runs: 100, ..WhyOptions::default() };
+            let found =
+                why_with(case, &options, &make, &AtomicBool::new(false), |_, _| ()).expect("it shows it");
+            let place = found.turning.expect("one choice decides");
+            let (before, after) = (&found.chances[place - 1], &found.chances[place]);
+            assert_eq!(after.choice.as_deref(), Some("actor a runs before operation 1"), "{found:?}");
+            assert!(after.broke > 70 && after.kept == before.kept + 1, "{found:?}");
+            // Where it was undone, those who begin there win half of the time.
+            let is_undone = found.chances[..place].iter().any(|chance| chance.broke > 70);
+            assert!(before.broke < 50 || is_undone && before.broke < 60 && !is_small, "{found:?}");
+            undone += usize::from(is_undone);
+            assert_eq!(found.chances.last().map(|last| last.broke), Some(100), "{found:?}");
+            assert_eq!(found.chances[0].kept, 0);
+        }
     }
+    assert!(undone > 0, "a random walk interrupts the restart");
 }

@@ -31,8 +31,8 @@ pub(super) enum Manner {
     First,
     /// Those like one of the best so far: the same kind of choice, between futures of the same kinds.
     Alike,
-    /// Other orders of those who act (operations, actors, the controller), timers apart, and choices at the sites where the
-    /// best so far has one.
+    /// Other orders of those who act (operations, actors, the controller), the run that ends before them, timers apart, and
+    /// choices at the sites where the best so far has one.
     Kindred,
 }
 
@@ -93,7 +93,9 @@ impl<W: FnMut(ShrinkProgress)> Shrinker<'_, W> {
             Manner::Any | Manner::First => true,
             Manner::Alike => kinds.contains(&kind(at, to)),
             Manner::Kindred => match (at.site, to) {
-                (Site::Schedule, To::Runs(who)) => acts(at.who.kind) && acts(who.kind),
+                (Site::Schedule, To::Runs(who)) => {
+                    acts(at.who.kind) && (acts(who.kind) || who.kind == LaneKind::Run)
+                }
                 (Site::TimerTie, _) => true,
                 (site, _) => kinds.iter().any(|(other, ..)| *other == site),
             },

@@ -4,7 +4,7 @@
 //! before much is spent on a large case these worlds are looked through, the simplest first. They do not depend on how
 //! the case came to be, and so neither does the one that is found.
 
-use super::cost::{is_by_key, kind, name_of_task};
+use super::cost::{is_by_key, kind, name_of_task, with_steps};
 use super::dials;
 use super::edits::operand;
 use crate::scenario::{
@@ -38,7 +38,33 @@ pub(super) fn simplest(scenario: &Scenario) -> Vec<Scenario> {
             }
         }
     }
+    worlds.extend(crowds(scenario));
     worlds
+}
+
+/// Where permits are limited, tasks matter to each other: two or three of them, of which one may run, and at most one
+/// operation at the start or when the first one ends.
+fn crowds(scenario: &Scenario) -> Vec<Scenario> {
+    let mut worlds = Vec::new();
+    if scenario.config.max_concurrent == 0 {
+        return worlds;
+    }
+    let mut alone = surroundings(scenario).swap_remove(0);
+    (alone.config.controller, alone.config.max_concurrent) = (None, 1);
+    for count in 2..=scenario.tasks.len().min(3) {
+        let names: Vec<_> = (0..count).map(name_of_task).collect();
+        let removals = names.iter().map(|name| Action::Remove(name.clone()));
+        let asked: Vec<_> = [Action::Shutdown].into_iter().chain(removals).collect();
+        for (at, first) in situations(&names[0]).into_iter().take(2) {
+            let task = |name: &String| TaskDecl { name: name.clone(), script: Vec::new(), ..first.clone() };
+            let mut tasks: Vec<_> = names.iter().map(task).collect();
+            tasks[0].script.clone_from(&first.script);
+            let operations = asked.iter().map(|action| vec![Operation { at, action: action.clone() }]);
+            let worlds_of = |operations| Scenario { tasks: tasks.clone(), operations, ..alone.clone() };
+            worlds.extend([Vec::new()].into_iter().chain(operations).map(worlds_of));
+        }
+    }
+    worlds.into_iter().map(with_steps).collect()
 }
 
 /// When an operation meets the task, and what the task does.
@@ -150,16 +176,20 @@ mod tests {
     use super::*;
     use crate::scenario::generate;
 
-    /// What is counted off can be run, and is about one task, whatever scenario it starts from.
+    /// What is counted off can be run, and is about one task, or few where permits are limited, whatever scenario it
+    /// starts from.
     #[test]
-    fn the_simplest_worlds_are_scenarios_of_one_task() {
-        let mut with_company = 0;
+    fn the_simplest_worlds_are_scenarios_of_one_task_or_of_few_and_one_permit() {
+        let (mut with_company, mut crowds) = (0, 0);
         for seed in 0..200 {
             let scenario = generate(seed);
             let worlds = simplest(&scenario);
             assert!(worlds.len() >= 12, "{seed}");
             for world in worlds.iter().filter(|world| world.check().is_ok()) {
-                assert!(world.tasks.len() == 1 && world.operations.len() <= 3, "{seed}");
+                let is_crowd = world.config.max_concurrent == 1 && world.operations.len() <= 1;
+                assert!(world.tasks.len() == 1 || world.tasks.len() <= 3 && is_crowd, "{seed}");
+                assert!(world.operations.len() <= 3, "{seed}");
+                crowds += usize::from(world.tasks.len() > 1);
                 assert!(
                     world.subscribers.is_empty() || world.subscribers.len() == scenario.subscribers.len()
                 );
@@ -170,6 +200,6 @@ mod tests {
                 .filter(|world| world.operations.len() <= 1 && world.config == Config::default());
             assert!(alone.filter(|world| world.check().is_ok()).count() >= 12, "{seed}");
         }
-        assert!(with_company > 1_000, "{with_company}");
+        assert!(with_company > 1_000 && crowds > 200, "{with_company} {crowds}");
     }
 }
