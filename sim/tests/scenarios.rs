@@ -244,3 +244,20 @@ fn same_name_churn_gives_each_successor_a_fresh_start() {
         assert_eq!(story.count(EventKind::TaskRemoveRequested, "indexer"), 2);
     });
 }
+
+#[test]
+fn many_tasks_that_fail_at_one_instant_are_no_livelock() {
+    const ENDS: &str = "start = true\nscript = [{ then = 'fail' }, { then = 'ok' }]";
+    // In the second there are more events than fit into a queue, and each that does not is an event again.
+    for (tasks, subscribers) in [(500, 3), (300, 8)] {
+        let crowd: String =
+            (0..tasks).map(|number| format!("[[task]]\nname = 't{number}'\n{ENDS}\n")).collect();
+        let audience: String =
+            (0..subscribers).map(|number| format!("[[subscriber]]\nname = 's{number}'\n")).collect();
+        let scenario = from_toml(&format!("name = 'crowd'\n{crowd}{audience}")).expect("it is a scenario");
+        for strategy in [StrategyKind::Fifo, StrategyKind::Random, StrategyKind::Pct] {
+            let judged = Runner::default().judge(&scenario, seeded(1, strategy));
+            assert_eq!((judged.verdict, &judged.findings[..]), (Verdict::Done, &[][..]), "{strategy:?}");
+        }
+    }
+}

@@ -230,6 +230,21 @@ impl State {
         }
     }
 
+    /// Who ran more than once since the census began.
+    fn keep_running(&self) -> Vec<Stuck> {
+        self.stuck(|turns| turns > 1)
+    }
+
+    /// Whether those only carry and handle events, or wait for that.
+    fn only_drains(&self) -> bool {
+        self.slots.live().filter(|(_, slot)| slot.turns > 1).all(|(_, slot)| {
+            use LaneKind::{Clock, Courier, Listener, Receiver, Worker};
+            let kind = self.lanes.get(slot.lane).kind;
+            matches!(kind, Listener | Worker | Receiver | Courier | Clock)
+                || slot.waits_for == WaitsFor::Drain
+        })
+    }
+
     /// Who did not end, by lane.
     fn stuck(&self, named: impl Fn(u32) -> bool) -> Vec<Stuck> {
         let mut stuck: Vec<_> = self
@@ -251,6 +266,45 @@ impl State {
         stuck.into_iter().map(|(_, entry)| entry).collect()
     }
 }
+
+/// What happened at the instant that it is, for the search for a livelock.
+#[derive(Default)]
+struct Instant {
+    turns: u64,
+    /// The most futures that lived at once.
+    live: u64,
+    /// Nobody but those who carry and handle events kept running when that was looked at.
+    drains: bool,
+}
+
+impl Instant {
+    /// Whether time cannot advance, as far as can be told: more turns than there may be a reason for, and after that a
+    /// census of who still runs. Every future may have a good reason to run at one instant, many times over: a task that
+    /// ends publishes some events, and each moves the listener and every worker, or overflows a queue, which is an event
+    /// again. So queues that nobody fills any more may take longer.
+    fn is_suspect(&mut self, limits: &Limits, state: &mut State) -> bool {
+        self.live = self.live.max(u64::from(state.slots.live_count()));
+        let patience = limits.turns_per_instant_max.saturating_add(TURNS_FOR_EACH * self.live);
+        let patience = if self.drains { patience.saturating_mul(DRAIN_TIMES) } else { patience };
+        if self.turns < patience {
+            return false;
+        }
+        if self.turns == patience {
+            state.slots.start_census();
+        }
+        if self.turns < patience + 1_000 + 4 * self.live {
+            return false;
+        }
+        let was_draining = std::mem::replace(&mut self.drains, true);
+        was_draining || !state.only_drains()
+    }
+}
+
+/// Turns for which a future may have a good reason at one instant.
+const TURNS_FOR_EACH: u64 = 256;
+
+/// So many times as many turns where only queues are emptied.
+const DRAIN_TIMES: u64 = 16;
 
 impl Core {
     pub(super) fn new() -> Rc<Self> {
@@ -395,7 +449,7 @@ impl Core {
 
     /// Runs until nothing can run any more.
     pub(super) fn run(&self, limits: &Limits) -> End {
-        let mut turns_at_instant: u64 = 0;
+        let mut instant = Instant::default();
         loop {
             if self.stopped.get() {
                 return End::Stopped;
@@ -413,26 +467,18 @@ impl Core {
                     None if state.slots.live_count() == 0 => return End::Done,
                     None => return End::Deadlock(state.stuck(|_| true)),
                 }
-                turns_at_instant = 0;
+                instant = Instant::default();
                 self.fire_due(state);
                 continue;
             }
             if self.turn.get() >= limits.turns_max {
                 return End::Limit(format!("{} turns", limits.turns_max));
             }
-            // Every future may have a good reason to run at one instant, a few times over.
-            let live = u64::from(state.slots.live_count());
-            let patience = limits.turns_per_instant_max + 16 * live;
-            if turns_at_instant >= patience {
-                if turns_at_instant == patience {
-                    state.slots.start_census();
-                }
-                if turns_at_instant == patience + 1_000 + 4 * live {
-                    return End::Livelock(state.stuck(|turns| turns > 1));
-                }
+            if instant.is_suspect(limits, &mut state) {
+                return End::Livelock(state.keep_running());
             }
             self.turn.set(self.turn.get() + 1);
-            turns_at_instant += 1;
+            instant.turns += 1;
             match state.begin_turn(self.engine) {
                 Next::Turn(slot, Some(future), name) => {
                     let entry = state.slots.get(slot);
@@ -446,7 +492,7 @@ impl Core {
                 // A step without effect is no turn: a run on the tape that is recorded, which has none, counts the same.
                 Next::Vain => {
                     self.turn.set(self.turn.get() - 1);
-                    turns_at_instant -= 1;
+                    instant.turns -= 1;
                 }
                 Next::GiveUp => return End::Limit("the search gave the run up".to_owned()),
             }

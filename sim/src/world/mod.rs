@@ -26,7 +26,8 @@ use crate::schedule::Profile;
 /// When a world is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Turns at one instant, plus 16 for each live future, before a livelock is suspected. Default 5,000.
+    /// Turns at one instant, plus 256 for each future that lives then, before a livelock is suspected; 16 times as many
+    /// where only queues are emptied. Default 5,000.
     pub turns_per_instant_max: u64,
     /// Turns in all. Default 1,000,000.
     pub turns_max: u64,
