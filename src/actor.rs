@@ -4,11 +4,11 @@
 //! the contract; [`run`] performs it.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::attempt::{Outcome, run_body};
@@ -17,7 +17,7 @@ use crate::event::{BackoffSource, Event, EventKind};
 use crate::hub::Hub;
 use crate::policy::RestartPolicy;
 use crate::runtime::{PreemptPoint, Rt, Shared, WaitsFor, yield_now};
-use crate::sync::{CancellationToken, Permit, Semaphore};
+use crate::sync::{CancellationToken, LatchWait, Permit, Semaphore};
 use crate::task::TaskSpec;
 
 /// Reason of `ActorExhausted` after a success.
@@ -187,12 +187,13 @@ impl Actor {
         let wake = rt.now().after(delay);
         self.publish(event); // not in the future, which would have room for the event as long as it lives
         rt.waits_for(WaitsFor::Backoff);
+        let mut sleep = (!delay.is_zero()).then(|| unless_cancelled(&self.token, rt.sleep_until(wake)));
         async move {
-            if delay.is_zero() {
-                yield_now().await; // [R6]
-                return !self.token.is_cancelled();
+            if let Some(sleep) = &mut sleep {
+                return sleep.await.is_some();
             }
-            unless_cancelled(&self.token, rt.sleep_until(wake)).await.is_some()
+            yield_now().await; // [R6]
+            !self.token.is_cancelled()
         }
     }
 
@@ -214,16 +215,25 @@ impl Actor {
 }
 
 /// `future`'s output, or `None` if the token was cancelled; when both are so at once, the cancellation counts.
-async fn unless_cancelled<F: Future>(token: &CancellationToken, future: F) -> Option<F::Output> {
-    let mut cancelled = pin!(token.cancelled());
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        if cancelled.as_mut().poll(cx).is_ready() {
+fn unless_cancelled<F>(token: &CancellationToken, future: F) -> UnlessCancelled<F> {
+    UnlessCancelled { cancelled: token.cancelled(), future }
+}
+
+/// See [`unless_cancelled`]. Written out, because an `async fn` would have room for `future` twice.
+struct UnlessCancelled<F> {
+    cancelled: LatchWait,
+    future: F,
+}
+
+impl<F: Future + Unpin> Future for UnlessCancelled<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if Pin::new(&mut self.cancelled).poll(cx).is_ready() {
             return Poll::Ready(None);
         }
-        future.as_mut().poll(cx).map(Some)
-    })
-    .await
+        Pin::new(&mut self.future).poll(cx).map(Some)
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! One attempt: a body under a deadline, with its panics caught.
 
 use std::any::Any;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::{Future, pending};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::error::TaskError;
-use crate::runtime::{Rt, WaitsFor};
+use crate::runtime::{Rt, Sleep, WaitsFor};
 use crate::sync::CancellationToken;
 use crate::task::{TaskFuture, TaskSpec};
 
@@ -43,37 +43,54 @@ impl Outcome {
     }
 }
 
-/// Runs the body of one attempt to its end, or to `deadline`. A body that is ready when it is polled at the deadline
-/// wins (\[A3\]); a body that is cut off has its context cancelled first (\[A4\]).
-pub(crate) async fn run_body(
+/// Begins the body of one attempt, which runs to its end, or to `timeout` from now. A body that is ready when it is polled
+/// at the deadline wins (\[A3\]); a body that is cut off has its context cancelled first (\[A4\]).
+pub(crate) fn run_body(
     rt: &Rt,
     spec: &TaskSpec,
     context: CancellationToken,
     timeout: Option<Duration>,
-) -> Outcome {
-    let mut deadline = timeout.map(|timeout| (timeout, rt.sleep_until(rt.now().after(timeout))));
+) -> Running {
+    let deadline = timeout.map(|timeout| (timeout, rt.sleep_until(rt.now().after(timeout))));
     let made = catch_unwind(AssertUnwindSafe(|| spec.task().spawn(context.clone())));
-    let mut body: TaskFuture = match made {
-        Ok(body) => body,
-        Err(payload) => return Outcome::of_panic(&*payload),
-    };
+    let body = made.unwrap_or_else(|payload| Box::pin(async { resume_unwind(payload) }));
     rt.waits_for(WaitsFor::Body);
-    let outcome = poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
+    Running { body, deadline, context }
+}
+
+/// See [`run_body`]. Written out, because an `async fn` would keep its arguments beside what it makes of them, for as long
+/// as the body lives.
+pub(crate) struct Running {
+    body: TaskFuture,
+    deadline: Option<(Duration, Sleep)>,
+    context: CancellationToken,
+}
+
+impl Running {
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match catch_unwind(AssertUnwindSafe(|| self.body.as_mut().poll(cx))) {
             Ok(Poll::Ready(result)) => return Poll::Ready(Outcome::of(result)),
             Err(payload) => return Poll::Ready(Outcome::of_panic(&*payload)),
             Ok(Poll::Pending) => {}
         }
-        let Some((timeout, sleep)) = &mut deadline else { return Poll::Pending };
+        let Some((timeout, sleep)) = &mut self.deadline else { return Poll::Pending };
         Pin::new(sleep).poll(cx).map(|()| Outcome::TimedOut { timeout: *timeout })
-    })
-    .await;
-    if matches!(outcome, Outcome::TimedOut { .. }) {
-        context.cancel();
     }
-    // What a body does while it is dropped is its own affair, and so is a panic there.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(body)));
-    outcome
+}
+
+impl Future for Running {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Poll::Ready(outcome) = self.poll_outcome(cx) else { return Poll::Pending };
+        if matches!(outcome, Outcome::TimedOut { .. }) {
+            self.context.cancel();
+        }
+        let body = std::mem::replace(&mut self.body, Box::pin(pending()));
+        // What a body does while it is dropped is its own affair, and so is a panic there.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(body)));
+        Poll::Ready(outcome)
+    }
 }
 
 /// The message of a panic, as far as it has one.
