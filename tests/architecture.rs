@@ -71,6 +71,8 @@ fn judges_and_traces_know_of_no_executor() {
     part_never_says("sim/src/oracle", &executor, &[]);
     part_never_says("sim/src/oracle", &["crate::scenario", "crate::choice", "crate::case"], &[]);
     part_never_says("sim/src/trace", &executor, &[]);
+    part_never_says("sim/src/trace", &["crate::scenario", "crate::case", "crate::oracle"], &[]);
+    part_never_says("sim/src/files", &executor, &[]);
 }
 
 #[test]

@@ -17,8 +17,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
 use crate::choice::{Choice, Site, Tape};
+use crate::files::{nearest, shown};
 use crate::scenario::{Scenario, ScenarioError};
-use crate::trace::json::shown;
 
 pub use program::{NamedChoice, PROGRAM, PROGRAM_VERSION, Program, ProgramCase, Someone};
 
@@ -263,7 +263,7 @@ fn explain(error: &serde_json::Error) -> String {
     if error.is_eof() {
         return format!("the file is truncated: {text}");
     }
-    let hint = crate::scenario::nearest(&text);
+    let hint = nearest(&text);
     // The place is at the end, and must not be cut off.
     let place = format!(" at line {} column {}", error.line(), error.column());
     let what = text.strip_suffix(&place).unwrap_or(&text);

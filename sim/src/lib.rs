@@ -8,6 +8,7 @@ pub mod check;
 pub mod choice;
 pub mod conform;
 pub mod env;
+mod files;
 pub mod fuzz;
 pub mod oracle;
 pub mod pattern;

@@ -3,7 +3,6 @@
 
 mod arbitrary;
 mod drive;
-pub(crate) mod factor;
 mod generate;
 mod host;
 mod short;
@@ -17,7 +16,6 @@ pub use generate::generate;
 pub use host::Host;
 pub(crate) use short::short;
 pub use span::Span;
-pub(crate) use toml_file::nearest;
 pub use toml_file::{ScenarioError, from_toml, to_short_toml, to_toml};
 
 use serde::{Deserialize, Serialize};
@@ -181,7 +179,7 @@ pub struct Backoff {
     /// Longest delay. Default 30 s.
     pub max: Span,
     /// Growth per failure in a row. Default 1.
-    #[serde(with = "factor")]
+    #[serde(with = "crate::files::factor")]
     pub factor: f64,
     /// Spread. Default none.
     pub jitter: Jitter,

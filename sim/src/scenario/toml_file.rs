@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::{Action, Mode, Scenario};
-use crate::trace::json::shown;
+use crate::files::{nearest, nearest_of, shown};
 
 /// Most tasks, subscribers, receivers and operations that a scenario may have.
 const PARTS_MAX: usize = 1_000_000;
@@ -65,36 +65,6 @@ fn explain(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().lines().map(str::trim).collect::<Vec<_>>().join("; ");
     let hint = nearest(error.message());
     format!("{place}{}{hint}", shown(message.trim_end(), MESSAGE_CHARS_MAX))
-}
-
-/// ` (did you mean …?)` for serde's "unknown field `x`, expected one of `a`, `b`".
-pub(crate) fn nearest(message: &str) -> String {
-    if !message.contains("unknown field") && !message.contains("unknown variant") {
-        return String::new();
-    }
-    let mut names = message.split('`').skip(1).step_by(2);
-    let Some(unknown) = names.next() else { return String::new() };
-    match nearest_of(unknown, names) {
-        Some((known, likeness)) if likeness > 600 => format!("; did you mean `{known}`?"),
-        _ => String::new(),
-    }
-}
-
-/// Longer names than this, in bytes, are like no other: comparing takes time in proportion to both.
-const COMPARED_BYTES_MAX: usize = 64;
-/// At most so many names are looked at.
-const COMPARED_MAX: usize = 10_000;
-
-/// The name that is most like `name`, and how much, in thousandths.
-fn nearest_of<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<(&'a str, u32)> {
-    let is_short = |name: &str| name.len() <= COMPARED_BYTES_MAX;
-    if !is_short(name) {
-        return None;
-    }
-    let known = known.take(COMPARED_MAX).filter(|known| is_short(known));
-    known
-        .map(|known| (known, (strsim::jaro_winkler(name, known) * 1_000.0) as u32))
-        .max_by_key(|&(_, likeness)| likeness)
 }
 
 impl Scenario {

@@ -22,7 +22,6 @@ pub(crate) mod samples;
 mod shape;
 mod write;
 
-pub(crate) use read::shown;
 pub(crate) use read::{Glossary, parse_header, parse_record};
 pub use read::{LINE_BYTES_MAX, TEXT_BYTES_MAX, TEXTS_MAX, TraceError, TraceReader};
 pub use write::{JsonLines, header_line, record_line};

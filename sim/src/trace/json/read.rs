@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::super::{FORMAT, Header, Record, Sink, Text, Texts, VERSION, What};
 use super::object;
 use super::shape::{HeaderLine, RecordLine};
+use crate::files::{nearest, shown};
 
 /// Most bytes that a line of a trace may have, its newline apart.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
@@ -287,7 +288,7 @@ impl<R: io::BufRead> Lines<R> {
         let text = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
         let text = text.strip_suffix(&place).unwrap_or(&text);
-        let why = shown(text, SHOWN_CHARS_MAX) + &shown(&crate::scenario::nearest(text), 80);
+        let why = shown(text, SHOWN_CHARS_MAX) + &shown(&nearest(text), 80);
         let column = (error.column() > 0).then(|| error.column());
         TraceError::Malformed { path: self.path.clone(), line, column, why }
     }
@@ -295,19 +296,6 @@ impl<R: io::BufRead> Lines<R> {
     fn malformed(&self, why: String) -> TraceError {
         TraceError::Malformed { path: self.path.clone(), line: self.number, column: None, why }
     }
-}
-
-/// Somebody else's text for a message: on one line, and not too long.
-pub(crate) fn shown(text: &str, chars_max: usize) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(chars_max)
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-        .collect();
-    if text.chars().nth(chars_max).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 /// What is wrong with a line of the right shape.

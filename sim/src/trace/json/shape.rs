@@ -487,7 +487,7 @@ struct AlwaysLine {
 struct BackoffLine {
     first_ns: u64,
     max_ns: u64,
-    #[serde(with = "crate::scenario::factor")]
+    #[serde(with = "crate::files::factor")]
     factor: f64,
     jitter: Jitter,
 }
