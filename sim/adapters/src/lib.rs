@@ -14,7 +14,6 @@ pub mod fit;
 pub mod judge;
 mod ledger;
 pub mod machine;
-mod pace;
 pub mod play;
 pub mod stage;
 pub mod subject;

@@ -8,7 +8,11 @@
 //! From then on entropy is drawn from the case's seed, and each reading of the wall clock is later than the one before
 //! by at least a nanosecond. So wall clock stamps tell the true order of everything that happened, whoever stamped it
 //! and however late we were told of it, and [`instant_of`] tells at which virtual instant.
-#![allow(unsafe_code)] // Two symbols of the C library, and a signal. Nothing else in this package is unsafe.
+//!
+//! Threads that a runtime makes for itself are put under control too ([`threads`]).
+#![allow(unsafe_code)] // Symbols of the C library, and a signal. Nothing else in this package is unsafe.
+
+pub mod threads;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,7 +28,7 @@ static START: OnceLock<tokio::time::Instant> = OnceLock::new();
 static WALL: Mutex<Wall> = Mutex::new(Wall { last_ns: 0, instants: Vec::new() });
 
 thread_local! {
-    /// On the thread of the runtime under test, the monotonic clock stands still too.
+    /// On the thread of the runtime under test the monotonic clock is the machine's no more either.
     static IS_STAGE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -41,6 +45,7 @@ fn wall() -> MutexGuard<'static, Wall> {
 
 /// From now on this process has the clock and the entropy of a case. Called once, on the thread that will run it.
 pub fn take_over(seed: u64) {
+    threads::find();
     ENTROPY.store(seed, Ordering::Relaxed);
     IS_STAGE.set(true);
     TAKEN_OVER.store(true, Ordering::Relaxed);
@@ -120,7 +125,9 @@ pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, at: *mut libc::ti
     let ns = match clock {
         _ if !TAKEN_OVER.load(Ordering::Relaxed) => None,
         libc::CLOCK_REALTIME => Some(stamp()),
-        libc::CLOCK_MONOTONIC if IS_STAGE.get() => Some(WALL_START_NS),
+        libc::CLOCK_MONOTONIC if IS_STAGE.get() || threads::is_one() => {
+            Some(WALL_START_NS + threads::waited_ns())
+        }
         _ => None,
     };
     let Some(ns) = ns else {

@@ -16,7 +16,7 @@ use simvisor_sim::scenario::Scenario;
 use simvisor_sim::trace::EndNote;
 use thiserror::Error;
 
-use crate::machine;
+use crate::machine::{self, threads};
 use crate::stage::Stage;
 use crate::subjects::subject;
 
@@ -67,10 +67,17 @@ pub fn play_from_stdin() -> Result<(), PlayError> {
     // Panics of a runtime's own futures are caught by Tokio; they are seen in what follows, not here.
     std::panic::set_hook(Box::new(|_| {}));
     machine::take_over(play.seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .on_thread_park(threads::let_all_others)
+        .build()?;
     let output = Box::new(BufWriter::new(std::io::stdout()));
     let stage = Stage::new(&*subject, &play.scenario, play.seed, output);
     watch(stage.clone(), Duration::from_millis(play.patience_ms));
+    if subject.has_threads() {
+        threads::take_turns(play.seed);
+    }
     runtime.block_on(async {
         machine::start_clock();
         stage.play(&*subject, &play.scenario).await;

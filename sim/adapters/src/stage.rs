@@ -17,14 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body::Job;
 use crate::ledger::{Excess, Ledger, Open};
+use crate::machine;
 use crate::subject::{Reply, Request, Runtime, Subject};
 use crate::yields::Yields;
-use crate::{machine, pace};
 
 /// How long after everything that a scenario asks for a run may still go on, beside twice the grace, in virtual time.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The same where time moves in steps.
-const PATIENCE_IN_STEPS: Duration = Duration::from_millis(1_500);
 /// How long a run is watched after it returned and every operation was answered, in virtual time.
 const AFTERMATH: Duration = Duration::from_millis(100);
 /// A run in which nothing was recorded for so long before it was given up stands still.
@@ -267,10 +265,6 @@ impl Stage {
 
     /// Plays `scenario` on a runtime, until the end or until it is clear that there will be none.
     pub(crate) async fn play(&self, subject: &dyn Subject, scenario: &Scenario) {
-        let patience = if subject.has_threads() { PATIENCE_IN_STEPS } else { PATIENCE };
-        if subject.has_threads() {
-            pace::step();
-        }
         let runtime = subject.open(self, scenario);
         let run = Open { who: "run".to_owned(), task: None, what: "its return".to_owned() };
         self.begin(run.clone());
@@ -302,7 +296,7 @@ impl Stage {
                 stage.calm().cancel();
             });
         }
-        let horizon = Instant::now() + last + 2 * self.shared.grace + patience;
+        let horizon = Instant::now() + last + 2 * self.shared.grace + PATIENCE;
         let rest = async {
             while self.ledger().has_open() {
                 self.shared.rest.notified().await;
@@ -314,14 +308,14 @@ impl Stage {
                 sleep(AFTERMATH).await;
                 EndNote::Done
             }
-            () = sleep_until(horizon) => self.stuck(patience),
+            () = sleep_until(horizon) => self.stuck(),
         };
         self.ledger().end(end);
         drop(runtime);
     }
 
     /// Nothing came to an end in time: it stands still, or goes on for ever.
-    fn stuck(&self, patience: Duration) -> EndNote {
+    fn stuck(&self) -> EndNote {
         let mut ledger = self.ledger();
         let quiet_ns = machine::now_ns().saturating_sub(ledger.last_ns());
         if u128::from(quiet_ns) >= QUIET.as_nanos() {
@@ -330,7 +324,7 @@ impl Stage {
         let open: Vec<_> = ledger.waiters();
         let names: Vec<_> = open.iter().map(|waiter| ledger.texts.get(waiter.who).to_owned()).collect();
         let text =
-            format!("{} ms after the last operation, waiting for {}", patience.as_millis(), names.join(", "));
+            format!("{} ms after the last operation, waiting for {}", PATIENCE.as_millis(), names.join(", "));
         EndNote::Limit(ledger.text(&text))
     }
 

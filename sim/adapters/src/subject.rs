@@ -40,8 +40,8 @@ pub trait Subject: Send + Sync {
     /// What is therefore not judged, and what is judged otherwise, one sentence each.
     fn not_judged(&self) -> &'static [&'static str];
 
-    /// Whether the runtime works on threads of its own, beside the executor. Then time moves in small steps that leave
-    /// them room, and runs do not repeat.
+    /// Whether the runtime works on threads of its own, beside the executor. Then they take turns
+    /// ([`crate::machine::threads`]).
     fn has_threads(&self) -> bool {
         false
     }

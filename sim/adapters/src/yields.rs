@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::machine::mix;
+use crate::machine::{mix, threads};
 
 /// Numbers of yields of a run.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ impl Yields {
     /// Gives way as often as the seed wants for this visit of `who`.
     pub(crate) async fn pass(&self, who: &str) {
         for _ in 0..self.draw(who) {
+            threads::give_way();
             tokio::task::yield_now().await;
         }
     }

@@ -117,6 +117,10 @@ pub struct EventRule {
     /// refusals that come as events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<Answered>,
+    /// A text that is kept for later events of the same incarnation, with gaps as in `set`. Once an event whose rule wants
+    /// `remembered` was told with it, as `$remembered`, it is forgotten. Needs the dialect's `identity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remembers: Option<String>,
 }
 
 /// Conditions on an event; all of them must hold.
@@ -168,6 +172,20 @@ pub enum State {
     Failed,
     /// Its latest attempt did not.
     NotFailed,
+    /// The incarnation that is registered is the event's, by the dialect's `identity`.
+    Own,
+    /// None is, or another.
+    NotOwn,
+    /// Something is remembered of the event's incarnation.
+    Remembered,
+    /// Nothing is.
+    NotRemembered,
+    /// The controller's slot of its name is idle, by the transitions that were told.
+    SlotIdle,
+    /// It is running.
+    SlotRunning,
+    /// It is terminating.
+    SlotTerminating,
 }
 
 /// An event in the contract's words.
@@ -175,7 +193,8 @@ pub enum State {
 /// It takes over the fields of the runtime's own event that the contract's kind has, and those that are set here.
 /// Texts may hold `$1`, `$2`, … for what stood in the gaps of the pattern of `reason`, `$attempt` and `$reason` for the
 /// number of the task's latest attempt and the text of its latest failure, `$timeout` for the limit of an attempt as
-/// Rust shows it, and `$name` for any field `name` of the runtime's own event.
+/// Rust shows it, `$remembered` for what is remembered of the incarnation, and `$name` for any field `name` of the
+/// runtime's own event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Becomes {
@@ -379,6 +398,15 @@ impl Dialect {
                     ),
                 );
             }
+            let by_identity = [State::Own, State::NotOwn, State::Remembered, State::NotRemembered];
+            let needs_identity =
+                rule.remembers.is_some() || rule.when.task.iter().any(|state| by_identity.contains(state));
+            if needs_identity && self.identity.is_none() {
+                return senseless(
+                    format!("event `{}`", rule.kind),
+                    "it tells incarnations apart, which needs `identity`".to_owned(),
+                );
+            }
         }
         Ok(())
     }
@@ -460,6 +488,7 @@ mod tests {
             ("[[event]]\nkind = \"began\"\nbecomes = []", "renumber"),
             ("[[event]]\nkind = \"began\"\nbecomes = [{ kind = \"Began\" }]", "`Began` is no kind"),
             ("[[event]]\nkind = \"began\"\nwhenever = 1", "whenever"),
+            ("sequence = \"renumber\"\n[[event]]\nkind = \"began\"\nremembers = \"x\"", "needs `identity`"),
         ] {
             let error = error(text);
             assert!(error.contains(says), "{error}");

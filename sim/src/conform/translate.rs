@@ -29,8 +29,20 @@ struct Known {
     attempt: u32,
     reason: Option<Text>,
     timeout_ns: u64,
+    /// Of the incarnation that is registered, if its events tell.
+    identity: Option<String>,
+    slot: Slot,
     /// How often it was looked at without being registered, see [`Translator::forget_gone`].
     looked_at: u8,
+}
+
+/// A controller's slot, by the transitions that were told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Slot {
+    #[default]
+    Idle,
+    Running,
+    Terminating,
 }
 
 /// A call without an answer.
@@ -58,6 +70,8 @@ pub struct Translator {
     next_seq: u64,
     /// Tasks by the field that tells incarnations apart.
     identities: FxHashMap<String, Text>,
+    /// What is remembered of incarnations, by the same field.
+    remembered: FxHashMap<String, String>,
 }
 
 /// What became of a record.
@@ -88,6 +102,7 @@ impl Translator {
             numbers_max: 0,
             next_seq: 0,
             identities: FxHashMap::default(),
+            remembered: FxHashMap::default(),
         }
     }
 
@@ -115,6 +130,7 @@ impl Translator {
         self.numbers_max = usize::try_from(wanted).map_or(NUMBERS_MAX, |wanted| wanted.min(NUMBERS_MAX));
         self.next_seq = 0;
         self.identities.clear();
+        self.remembered.clear();
     }
 
     /// Forgets tasks that are gone, and those that were asked for long ago and never came. Holds the texts that are still
@@ -122,11 +138,14 @@ impl Translator {
     pub fn forget_gone(&mut self, held: &mut Held) {
         let asked = &self.asked;
         self.tasks.retain(|task, known| {
-            known.looked_at = if known.registered { 0 } else { known.looked_at + 1 };
+            let is_gone = !known.registered && known.slot == Slot::Idle;
+            known.looked_at = if is_gone { known.looked_at + 1 } else { 0 };
             known.looked_at < 3 || asked.iter().any(|asked| asked.task == *task)
         });
         let tasks = &self.tasks;
         self.identities.retain(|_, task| tasks.contains_key(task));
+        let identities = &self.identities;
+        self.remembered.retain(|identity, _| identities.contains_key(identity));
         held.hold_all(self.tasks.iter().flat_map(|(task, known)| [Some(*task), known.reason]).flatten());
         held.hold_all(self.asked.iter().map(|asked| asked.task));
     }
@@ -283,7 +302,8 @@ impl Translator {
                 return Fate::UnknownKind(event.kind.clone());
             };
             let seq = self.number(event.seq, 1);
-            self.publish(same(event, name.as_deref(), kind, seq, texts), tell);
+            self.publish(same(event, name.as_deref(), kind, seq, texts), texts, tell);
+            self.identify(event, task, kind);
             return Fate::Known;
         };
         let rule = rule.clone();
@@ -294,6 +314,12 @@ impl Translator {
             && let Some(asked) = self.asked.iter_mut().rev().find(|asked| asked.task == task)
         {
             asked.refused = Some(answered);
+        }
+        let identity = self.identity_of(event);
+        if let (Some(template), Some(identity)) = (&rule.remembers, &identity)
+            && let Some(text) = self.fill(template, event, task, rule.when.fields.get("reason"), texts)
+        {
+            self.remembered.insert(identity.clone(), text);
         }
         let first = self.number(event.seq, rule.becomes.len() as u64);
         let mut fate = Fate::Known;
@@ -306,9 +332,30 @@ impl Translator {
                     fate = Fate::Unset(field);
                 }
             }
-            self.publish(note, tell);
+            self.publish(note, texts, tell);
+            self.identify(event, task, becomes.kind);
+        }
+        if rule.when.task.contains(&State::Remembered)
+            && let Some(identity) = identity
+        {
+            self.remembered.remove(&identity);
         }
         fate
+    }
+
+    /// Whose incarnation is registered from now on, if that is what the event means.
+    fn identify(&mut self, event: &ForeignEvent, task: Option<Text>, means: EventKind) {
+        let identity = self.identity_of(event);
+        if means == EventKind::TaskAddRequested
+            && let Some(known) = task.and_then(|task| self.tasks.get_mut(&task))
+        {
+            known.identity = identity;
+        }
+    }
+
+    /// What tells the incarnation of an event apart.
+    fn identity_of(&self, event: &ForeignEvent) -> Option<String> {
+        event.field(self.dialect.identity.as_ref()?)
     }
 
     /// The task of an event, which it may name by another field.
@@ -346,13 +393,19 @@ impl Translator {
                 .iter()
                 .all(|(field, pattern)| event.field(field).is_some_and(|value| pattern.fits(&value)))
             && when.lacks.iter().all(|field| event.field(field).is_none())
-            && when.task.iter().all(|state| self.is(task, *state))
+            && when.task.iter().all(|state| self.is(event, task, *state))
     }
 
-    fn is(&self, task: Option<Text>, state: State) -> bool {
+    fn is(&self, event: &ForeignEvent, task: Option<Text>, state: State) -> bool {
         let unknown = Known::default();
         let known = task.and_then(|task| self.tasks.get(&task)).unwrap_or(&unknown);
         let cancelled = known.removing || self.shutdown;
+        let is_own = || {
+            let identity = self.identity_of(event);
+            known.registered && identity.is_some() && known.identity == identity
+        };
+        let is_remembered =
+            || self.identity_of(event).is_some_and(|identity| self.remembered.contains_key(&identity));
         match state {
             State::Registered => known.registered,
             State::Unregistered => !known.registered,
@@ -366,6 +419,13 @@ impl Translator {
             State::NotOpen => !known.open,
             State::Failed => known.failed,
             State::NotFailed => !known.failed,
+            State::Own => is_own(),
+            State::NotOwn => !is_own(),
+            State::Remembered => is_remembered(),
+            State::NotRemembered => !is_remembered(),
+            State::SlotIdle => known.slot == Slot::Idle,
+            State::SlotRunning => known.slot == Slot::Running,
+            State::SlotTerminating => known.slot == Slot::Terminating,
         }
     }
 
@@ -439,12 +499,15 @@ impl Translator {
                     "attempt" if known.attempt > 0 => known.attempt.to_string(),
                     "reason" => texts.get(known.reason?).to_owned(),
                     "timeout" => {
-                        let ns = match known.timeout_ns {
-                            0 => u64::from(event.timeout_ms?) * 1_000_000,
-                            ns => ns,
+                        // What was asked for last is more exact, unless it is that of another incarnation.
+                        let told = event.timeout_ms.map(u64::from);
+                        let ns = match (known.timeout_ns, told) {
+                            (ns, Some(ms)) if ns / 1_000_000 != ms => ms * 1_000_000,
+                            (ns, _) => ns,
                         };
                         format!("{:?}", std::time::Duration::from_nanos(ns))
                     }
+                    "remembered" => self.remembered.get(&self.identity_of(event)?)?.clone(),
                     _ => event.field(name)?,
                 }
             };
@@ -454,8 +517,19 @@ impl Translator {
         Some(filled)
     }
 
-    fn publish(&mut self, note: EventNote, tell: &mut dyn FnMut(What)) {
+    fn publish(&mut self, note: EventNote, texts: &Texts, tell: &mut dyn FnMut(What)) {
         self.learn(&note);
+        if note.kind == EventKind::ControllerSlotTransition
+            && let (Some(slot), Some(reason)) = (note.task, note.reason)
+        {
+            // `from→to`, perhaps with ` (replace)` behind it.
+            let to = texts.get(reason).rsplit('→').next().unwrap_or_default();
+            self.tasks.entry(slot).or_default().slot = match to.split(' ').next() {
+                Some("running") => Slot::Running,
+                Some("terminating") => Slot::Terminating,
+                _ => Slot::Idle,
+            };
+        }
         tell(What::Event(note));
     }
 
@@ -468,11 +542,14 @@ impl Translator {
         match note.kind {
             EventKind::TaskAddRequested => {
                 let known = self.tasks.entry(task).or_default();
-                *known = Known { registered: true, timeout_ns: known.timeout_ns, ..Known::default() };
+                let Known { timeout_ns, slot, .. } = *known;
+                *known = Known { registered: true, timeout_ns, slot, ..Known::default() };
             }
-            EventKind::TaskRemoved => {
-                self.tasks.remove(&task);
-            }
+            EventKind::TaskRemoved => match self.tasks.get_mut(&task) {
+                Some(Known { slot: Slot::Idle, .. }) => drop(self.tasks.remove(&task)),
+                Some(known) => *known = Known { slot: known.slot, ..Known::default() },
+                None => {}
+            },
             kind => {
                 let Some(known) = self.tasks.get_mut(&task) else { return };
                 match kind {
