@@ -11,7 +11,7 @@ use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::play::{Play, PlayError, Playing};
-use crate::stage::STARVES;
+use crate::stage::{GOES_ON, STARVES};
 
 /// Stands for a rule's id where the run did not end.
 pub const HANG: &str = "hang";
@@ -52,6 +52,8 @@ pub struct Departure {
     pub at_ns: u64,
     /// What could have come instead, and when, where the monitor says so.
     pub instead: Vec<String>,
+    /// The rules that are involved, where the monitor says so.
+    pub involved: Vec<&'static str>,
 }
 
 /// A run on a subject, and what the judges say of it.
@@ -180,8 +182,18 @@ impl Gist {
                 let reason = reason.unwrap_or_default();
                 let message =
                     format!("what the registry needs to know travels over a bus that lost it: {reason}");
-                self.lossy = Some(Departure { rule: "S4", message, at_ns: line.at_ns, instead: Vec::new() });
+                self.lossy = Some(Departure {
+                    rule: "S4",
+                    message,
+                    at_ns: line.at_ns,
+                    instead: Vec::new(),
+                    involved: Vec::new(),
+                });
             }
+        }
+        if line.end.as_ref().is_some_and(|end| matches!(ending(end).0, "livelock" | "limit")) {
+            // It was cut off, and what was told of the last events may be missing.
+            self.unsure = text.to_vec();
         }
         self.end = line.end.or(self.end.take());
         if is_sure && self.lost_from.is_none() {
@@ -198,7 +210,13 @@ impl Gist {
             None => ("crash", Some("the process that played the case ended without a word".to_owned())),
         };
         let words = detail.clone().unwrap_or_default();
-        let own = |rule, message| Departure { rule, message, at_ns: self.last_ns, instead: Vec::new() };
+        let own = |rule, message| Departure {
+            rule,
+            message,
+            at_ns: self.last_ns,
+            instead: Vec::new(),
+            involved: Vec::new(),
+        };
         let (mut departures, mut excused, mut oddities) = (Vec::new(), Vec::new(), Vec::new());
         let mut witnesses = vec![0; RULES.len()];
         if let Some(checked) = checked {
@@ -208,6 +226,7 @@ impl Gist {
                 message: departure.message,
                 at_ns: departure.at_ns,
                 instead: departure.instead,
+                involved: departure.involved,
             }));
             excused = judgement.excused;
             for (sum, (_, count)) in witnesses.iter_mut().zip(&judgement.coverage.rules) {
@@ -222,7 +241,13 @@ impl Gist {
             departures.retain(|departure| departure.rule != "R6");
             departures.push(own("R6", words.clone()));
         }
-        let did_end = verdict == "done" || verdict == "livelock" && scenario.may_spin();
+        let did_end = match verdict {
+            "done" => true,
+            "livelock" => scenario.may_spin(),
+            // Nothing says that its tasks end.
+            "limit" => words.contains(GOES_ON) && scenario.calm_at.is_none() && !scenario.asks_for_shutdown(),
+            _ => false,
+        };
         if !did_end && self.lost_from.is_some() {
             departures.push(own(
                 "S4",

@@ -412,10 +412,13 @@ impl Replay {
         writeln!(out, "subject  {}", play.subject)?;
         writeln!(out, "verdict  {}{detail}", outcome.verdict)?;
         writeln!(out, "trace    {:#018x}, {} lines", outcome.trace_hash, outcome.lines)?;
-        for Departure { rule, message, at_ns, instead } in &outcome.departures {
+        for Departure { rule, message, at_ns, instead, involved } in &outcome.departures {
             writeln!(out, "{rule:<8} at {} ms: {message}", at_ns / 1_000_000)?;
             for text in instead {
                 writeln!(out, "{:8} what could have come: {text}", "")?;
+            }
+            if !involved.is_empty() {
+                writeln!(out, "{:8} rules: {}", "", involved.join(", "))?;
             }
         }
         if outcome.verdict != "done" {

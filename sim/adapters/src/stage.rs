@@ -47,6 +47,8 @@ struct Shared {
     /// The instant of the last body, and how many there were then.
     bodies: Mutex<(u64, u64)>,
     alive: Arc<AtomicBool>,
+    /// The run is too long and about to be given up.
+    gives_up: AtomicBool,
     /// Counts records; a watchdog looks at it.
     beats: AtomicU64,
     default_timeout_ns: u64,
@@ -98,6 +100,7 @@ impl Stage {
                 rest: tokio::sync::Notify::new(),
                 bodies: Mutex::new((0, 0)),
                 alive: Arc::default(),
+                gives_up: AtomicBool::new(false),
                 beats: AtomicU64::new(0),
                 default_timeout_ns: config.timeout.ns(),
                 grace: config.grace.duration(),
@@ -126,6 +129,13 @@ impl Stage {
 
     fn took(&self, result: Result<(), Excess>) {
         self.shared.beats.fetch_add(1, Ordering::Relaxed);
+        if result.is_err() {
+            if self.shared.gives_up.swap(true, Ordering::Relaxed) {
+                return;
+            }
+            // Who has something to tell of the present instant tells it.
+            machine::threads::let_all_others();
+        }
         match result {
             Ok(()) => {}
             Err(Excess::Instant) => self.give_up(|ledger| EndNote::Livelock(ledger.waiters())),
@@ -323,8 +333,7 @@ impl Stage {
         }
         let open: Vec<_> = ledger.waiters();
         let names: Vec<_> = open.iter().map(|waiter| ledger.texts.get(waiter.who).to_owned()).collect();
-        let text =
-            format!("{} ms after the last operation, waiting for {}", PATIENCE.as_millis(), names.join(", "));
+        let text = format!("{} ms {GOES_ON}, waiting for {}", PATIENCE.as_millis(), names.join(", "));
         EndNote::Limit(ledger.text(&text))
     }
 
@@ -394,6 +403,9 @@ impl Stage {
         self.record(|texts| What::Answer { op, answer: answer(reply, texts) });
     }
 }
+
+/// How a run that is given up though it does something is described in the end of a trace.
+pub(crate) const GOES_ON: &str = "after the last operation";
 
 /// How a starving actor is described in the end of a trace.
 pub(crate) const STARVES: &str = "restarts without a yield";

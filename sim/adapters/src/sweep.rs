@@ -107,6 +107,7 @@ pub fn shape(message: &str) -> String {
             c => shape.push(c),
         }
     }
+    let shape = shape.replace("·, ", "");
     // Of lists and of what follows in detail the beginning is enough.
     let head = shape.split([':', ';', '[', '(']).next().unwrap_or_default();
     head.trim_end().to_owned()
@@ -314,5 +315,6 @@ mod tests {
         assert_eq!(one, shape("attempt 13 of `web` started 1 ns before its delay was over"));
         assert_eq!(one, "attempt # of · started # ns before its delay was over");
         assert_ne!(one, shape("attempt 2 of `a` was given no permit"));
+        assert_eq!(shape("while `a`, `b`, `c` were there"), shape("while `a` were there"));
     }
 }

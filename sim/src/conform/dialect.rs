@@ -118,9 +118,13 @@ pub struct EventRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<Answered>,
     /// A text that is kept for later events of the same incarnation, with gaps as in `set`. Once an event whose rule wants
-    /// `remembered` was told with it, as `$remembered`, it is forgotten. Needs the dialect's `identity`.
+    /// `remembered` was told with it, as `$remembered`, it is forgotten, unless that rule remembers another. Needs the dialect's `identity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remembers: Option<String>,
+    /// The body of the task's attempt is told to have been dropped just before, if it has not ended, and what it does
+    /// later is left out: for ends that do not wait for the body.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drops_body: bool,
 }
 
 /// Conditions on an event; all of them must hold.
@@ -172,6 +176,12 @@ pub enum State {
     Failed,
     /// Its latest attempt did not.
     NotFailed,
+    /// Its latest attempt ended after it was cancelled.
+    EndedCancelled,
+    /// A shutdown was requested, and how it ended was not told.
+    Stopping,
+    /// How the shutdown ended was told.
+    Stopped,
     /// The incarnation that is registered is the event's, by the dialect's `identity`.
     Own,
     /// None is, or another.

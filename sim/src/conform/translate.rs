@@ -10,7 +10,9 @@ use simvisor::{BackoffSource, EventKind};
 
 use super::dialect::{Answered, Becomes, Dialect, EventRule, Field, Observed, Sequence, State};
 use super::foreign::{ForeignEvent, ForeignRecord, ForeignWhat};
-use crate::trace::{Answer, Call, EventNote, Header, Held, KINDS, Record, SpecNote, Text, Texts, What};
+use crate::trace::{
+    Answer, BodyEnd, Call, EventNote, Header, Held, KINDS, Record, SpecNote, Text, Texts, What,
+};
 
 /// Most events whose numbers are kept for those who receive them.
 const NUMBERS_MAX: usize = 1 << 20;
@@ -26,6 +28,7 @@ struct Known {
     removing: bool,
     open: bool,
     failed: bool,
+    ended_cancelled: bool,
     attempt: u32,
     reason: Option<Text>,
     timeout_ns: u64,
@@ -64,6 +67,8 @@ pub struct Translator {
     tasks: FxHashMap<Text, Known>,
     asked: Vec<Asked>,
     shutdown: bool,
+    /// How the shutdown ended was told.
+    stopped: bool,
     /// Of the latest events: their own number, and that which was given to them, if they mean anything.
     numbers: VecDeque<(u64, Option<u64>)>,
     numbers_max: usize,
@@ -72,6 +77,10 @@ pub struct Translator {
     identities: FxHashMap<String, Text>,
     /// What is remembered of incarnations, by the same field.
     remembered: FxHashMap<String, String>,
+    /// Attempts whose body is running.
+    bodies: FxHashMap<Text, u32>,
+    /// Attempts of which it is told that their body was dropped, while it is running.
+    dropped: Vec<(Text, u32)>,
 }
 
 /// What became of a record.
@@ -98,11 +107,14 @@ impl Translator {
             tasks: FxHashMap::default(),
             asked: Vec::new(),
             shutdown: false,
+            stopped: false,
             numbers: VecDeque::new(),
             numbers_max: 0,
             next_seq: 0,
             identities: FxHashMap::default(),
             remembered: FxHashMap::default(),
+            bodies: FxHashMap::default(),
+            dropped: Vec::new(),
         }
     }
 
@@ -123,7 +135,7 @@ impl Translator {
         self.used.fill(0);
         self.tasks.clear();
         self.asked.clear();
-        self.shutdown = false;
+        (self.shutdown, self.stopped) = (false, false);
         self.numbers.clear();
         let held = header.subscribers.iter().map(|&(_, capacity)| capacity).max().unwrap_or(0);
         let wanted = held.saturating_add(header.config.bus_capacity).saturating_add(NUMBERS_SPARE);
@@ -131,6 +143,8 @@ impl Translator {
         self.next_seq = 0;
         self.identities.clear();
         self.remembered.clear();
+        self.bodies.clear();
+        self.dropped.clear();
     }
 
     /// Forgets tasks that are gone, and those that were asked for long ago and never came. Holds the texts that are still
@@ -148,6 +162,7 @@ impl Translator {
         self.remembered.retain(|identity, _| identities.contains_key(identity));
         held.hold_all(self.tasks.iter().flat_map(|(task, known)| [Some(*task), known.reason]).flatten());
         held.hold_all(self.asked.iter().map(|asked| asked.task));
+        held.hold_all(self.bodies.keys().copied().chain(self.dropped.iter().map(|(task, _)| *task)));
     }
 
     /// How many tasks it remembers.
@@ -211,8 +226,22 @@ impl Translator {
                 }
                 false
             }
-            What::BodyEntered { .. } | What::BodyLeft { .. } => self.is_unobserved(&[Observed::Bodies]),
-            What::BodyCancelled { .. } => self.is_unobserved(&[Observed::Bodies, Observed::BodyCancelled]),
+            What::BodyEntered { task, attempt, .. } => {
+                self.bodies.insert(*task, *attempt);
+                self.is_unobserved(&[Observed::Bodies])
+            }
+            What::BodyLeft { task, attempt, .. } => {
+                if self.bodies.get(task) == Some(attempt) {
+                    self.bodies.remove(task);
+                }
+                let dropped = self.dropped.iter().position(|of| *of == (*task, *attempt));
+                dropped.map(|place| self.dropped.swap_remove(place)).is_some()
+                    || self.is_unobserved(&[Observed::Bodies])
+            }
+            What::BodyCancelled { task, attempt } => {
+                self.dropped.contains(&(*task, *attempt))
+                    || self.is_unobserved(&[Observed::Bodies, Observed::BodyCancelled])
+            }
             What::ReceiverOpened { .. } | What::ReceiverClosed { .. } | What::Lagged { .. } => {
                 self.is_unobserved(&[Observed::Receivers])
             }
@@ -321,6 +350,14 @@ impl Translator {
         {
             self.remembered.insert(identity.clone(), text);
         }
+        if rule.drops_body
+            && let Some((task, attempt)) = task.and_then(|task| Some((task, self.bodies.remove(&task)?)))
+        {
+            self.dropped.push((task, attempt));
+            if !self.is_unobserved(&[Observed::Bodies]) {
+                tell(What::BodyLeft { task, attempt, how: BodyEnd::Dropped });
+            }
+        }
         let first = self.number(event.seq, rule.becomes.len() as u64);
         let mut fate = Fate::Known;
         for (seq, becomes) in (first..).zip(&rule.becomes) {
@@ -336,6 +373,7 @@ impl Translator {
             self.identify(event, task, becomes.kind);
         }
         if rule.when.task.contains(&State::Remembered)
+            && rule.remembers.is_none()
             && let Some(identity) = identity
         {
             self.remembered.remove(&identity);
@@ -419,6 +457,9 @@ impl Translator {
             State::NotOpen => !known.open,
             State::Failed => known.failed,
             State::NotFailed => !known.failed,
+            State::EndedCancelled => known.ended_cancelled,
+            State::Stopping => self.shutdown && !self.stopped,
+            State::Stopped => self.stopped,
             State::Own => is_own(),
             State::NotOwn => !is_own(),
             State::Remembered => is_remembered(),
@@ -535,9 +576,12 @@ impl Translator {
 
     /// What an event of the contract says about its task.
     fn learn(&mut self, note: &EventNote) {
-        if note.kind == EventKind::ShutdownRequested {
-            self.shutdown = true;
+        match note.kind {
+            EventKind::ShutdownRequested => self.shutdown = true,
+            EventKind::AllStoppedWithinGrace | EventKind::GraceExceeded => self.stopped = true,
+            _ => {}
         }
+        let shutdown = self.shutdown;
         let Some(task) = note.task else { return };
         match note.kind {
             EventKind::TaskAddRequested => {
@@ -552,6 +596,9 @@ impl Translator {
             },
             kind => {
                 let Some(known) = self.tasks.get_mut(&task) else { return };
+                if matches!(kind, EventKind::TaskStopped | EventKind::TaskFailed) {
+                    known.ended_cancelled = known.removing || shutdown;
+                }
                 match kind {
                     EventKind::TaskAdded => known.added = true,
                     EventKind::TaskRemoveRequested => known.removing = true,

@@ -161,6 +161,7 @@ impl Run {
             }
             EventKind::AllStoppedWithinGrace => self.all_stopped(state, now, report),
             EventKind::GraceExceeded => self.grace_exceeded(state, now, report),
+            EventKind::TaskAdded | EventKind::TaskFailed => self.one_ended(event, state, now, report),
             EventKind::TaskRemoved => self.one_removed(event, state, now, report),
             EventKind::TaskAddRequested => self.idle_ns = None,
             EventKind::ControllerRejected | EventKind::ControllerSlotTransition => {
@@ -181,8 +182,8 @@ impl Run {
             return;
         }
         if state.registered > 0 {
-            let left = state.registered_names(now.texts).join(", ");
-            report.breaks(Rule::D3, format!("AllStoppedWithinGrace, but {left} are registered"));
+            let left = state.registered_names(now.texts).join("`, `");
+            report.breaks(Rule::D3, format!("AllStoppedWithinGrace, but `{left}` are registered"));
         }
         if now.at_ns > deadline_ns {
             let late = now.at_ns - deadline_ns;
@@ -217,6 +218,16 @@ impl Run {
         self.stuck.sort_by_key(|&task| now.texts.get(state.tasks[task].name));
         self.stuck_names =
             self.stuck.iter().map(|&task| now.texts.get(state.tasks[task].name).to_owned()).collect();
+    }
+
+    /// [D3]: what is left is ended and removed one after the other.
+    fn one_ended(&self, event: &EventNote, state: &State, now: &Now<'_>, report: &mut Report) {
+        let Some(name) = event.task else { return };
+        let is_next = self.stuck.get(self.removed).is_some_and(|&task| state.tasks[task].name == name);
+        if self.has_exceeded_grace() && !is_next {
+            let name = now.texts.get(name);
+            report.breaks(Rule::D3, format!("`{name}` was ended by force out of the order of names"));
+        }
     }
 
     fn one_removed(&mut self, event: &EventNote, state: &mut State, now: &Now<'_>, report: &mut Report) {
@@ -301,8 +312,8 @@ impl Run {
         self.check_answer(answer, state, now, report);
         state.controller.over(&state.tasks, report, now);
         if state.registered > 0 && self.requested_ns.is_some() {
-            let left = state.registered_names(now.texts).join(", ");
-            report.breaks(Rule::D3, format!("the run returned while {left} were registered"));
+            let left = state.registered_names(now.texts).join("`, `");
+            report.breaks(Rule::D3, format!("the run returned while `{left}` were registered"));
         }
         if self.requested_ns.is_some() {
             report.witness(Rule::D4);
@@ -327,8 +338,8 @@ impl Run {
             (Answer::Done, None, _) => {
                 report.witness(Rule::D5);
                 if state.registered > 0 {
-                    let left = state.registered_names(now.texts).join(", ");
-                    report.breaks(Rule::D1, format!("the run returned while {left} were registered"));
+                    let left = state.registered_names(now.texts).join("`, `");
+                    report.breaks(Rule::D1, format!("the run returned while `{left}` were registered"));
                 } else if self.serve {
                     report.breaks(Rule::D1, "serve returned without a shutdown".to_owned());
                 }

@@ -387,6 +387,12 @@ impl Scenario {
     pub fn may_spin(&self) -> bool {
         self.tasks.iter().any(TaskDecl::may_spin)
     }
+
+    /// Whether some operation is a shutdown.
+    #[must_use]
+    pub fn asks_for_shutdown(&self) -> bool {
+        self.operations.iter().any(|operation| operation.action == Action::Shutdown)
+    }
 }
 
 impl TaskDecl {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use simvisor::BackoffSource;
 use simvisor_sim::conform::ForeignEvent;
-use simvisor_sim::scenario::{Admission, Behaviour, Jitter, Mode, Restart, Scenario, Span};
+use simvisor_sim::scenario::{Action, Admission, Behaviour, Jitter, Mode, Restart, Scenario, Span};
 use taskvisor_09::{
     AdmissionPolicy, BackoffPolicy, ControllerConfig, ControllerError, ControllerSpec, Event, JitterPolicy,
     RestartPolicy, RuntimeError, Subscribe, SubscriberExecution, Supervisor, SupervisorConfig,
@@ -42,6 +42,7 @@ impl Subject for Taskvisor09 {
         fit::round(scenario);
         fit::without_faults_of_the_world(scenario);
         scenario.receivers.clear();
+        scenario.operations.retain(|operation| operation.action != Action::WaitReady);
         scenario
             .subscribers
             .retain(|decl| matches!(decl.behaviour, Behaviour::Quick | Behaviour::Panics { .. }));
@@ -63,7 +64,8 @@ impl Subject for Taskvisor09 {
             "backoffs whose first delay is above the longest, or whose factor is below 1 or not finite: refused",
             "delivery late or twice (S10) and a wall clock that is set: only a simulation can play them",
             "spans below a millisecond: Tokio's timers know none",
-            "`wait_ready`: `serve` gives a handle that is ready, so it is answered at once",
+            "`wait_ready`: there is none, `serve` gives a handle that is ready",
+            "a shutdown before the run: it ends a supervisor that never ran, so it is asked for once `run` was called",
             "the order of `list`: it is by identity there and by name here, so names are sorted",
             "what follows an event that was lost to a lagging bus: only whether the run ends (S4)",
         ]
@@ -99,7 +101,12 @@ impl Subject for Taskvisor09 {
                 .with_max_total_pending(None);
             builder = builder.with_controller(config);
         }
-        Arc::new(Running { supervisor: builder.build(), stop: CancellationToken::new(), grace })
+        Arc::new(Running {
+            supervisor: builder.build(),
+            stop: CancellationToken::new(),
+            grace,
+            was_run: CancellationToken::new(),
+        })
     }
 }
 
@@ -112,6 +119,7 @@ struct Running {
     /// A shutdown was asked for; who serves waits for it.
     stop: CancellationToken,
     grace: std::time::Duration,
+    was_run: CancellationToken,
 }
 
 impl Running {
@@ -190,6 +198,7 @@ impl Running {
 #[async_trait]
 impl Runtime for Running {
     async fn run(&self, mode: Mode, jobs: Vec<Job>) -> Reply {
+        self.was_run.cancel();
         let result = match mode {
             Mode::Run => self.supervisor.run(jobs.iter().map(spec).collect()).await,
             Mode::Serve => match self.handle() {
@@ -201,6 +210,10 @@ impl Runtime for Running {
             },
         };
         result.map_or_else(refusal, |()| Reply::Done)
+    }
+
+    async fn can_shut_down(&self) {
+        self.was_run.cancelled().await;
     }
 
     async fn perform(&self, request: Request) -> Reply {

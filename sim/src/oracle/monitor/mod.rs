@@ -28,7 +28,7 @@ use std::collections::BinaryHeap;
 use simvisor::EventKind;
 
 use self::calls::{Calls, Facts, Kind, Subject};
-use self::complaint::{Complaint, Fits, unexplained};
+use self::complaint::{Complaint, Fits, expected, unexplained};
 use self::delivery::Delivery;
 use self::form::Form;
 use self::permits::{Due, Permits, Unfair};
@@ -589,11 +589,16 @@ impl Monitor {
         let at_ns = self.world.now_ns;
         let what = move || {
             let (kind, name) = (kind_name(event.kind), texts.get(name));
-            match event.attempt {
-                Some(attempt) => format!("{kind} {attempt} of `{name}` came at {at_ns} ns"),
-                None => format!("{kind} of `{name}` came at {at_ns} ns"),
-            }
+            let attempt = event.attempt.map_or_else(String::new, |attempt| format!(" {attempt}"));
+            let reason = match (event.kind, event.reason) {
+                (EventKind::TaskFailed, Some(reason)) => format!(" with `{}`", texts.get(reason)),
+                _ => String::new(),
+            };
+            format!("{kind}{attempt} of `{name}` came at {at_ns} ns{reason}")
         };
+        if self.world.forced {
+            self.ends_in_turn(event, index, what, texts);
+        }
         match event.kind {
             EventKind::TaskAddRequested => self.add_requested(event, index, what, texts),
             EventKind::TaskRemoveRequested => self.remove_requested(event, index, what, texts),
@@ -622,6 +627,24 @@ impl Monitor {
         let Some(alive) = delivery::is_start(event.kind) else { return };
         if std::mem::replace(&mut self.tasks[index].alive, alive) != alive {
             self.changes.1 += 1;
+        }
+    }
+
+    /// [D3]: what is ended by force is what comes first by name of all that is left.
+    fn ends_in_turn(
+        &mut self,
+        event: &EventNote,
+        index: usize,
+        what: impl FnOnce() -> String,
+        texts: &Texts,
+    ) {
+        let name = texts.get(self.tasks[index].name);
+        let before = |task: &Task| task.registered && texts.get(task.name) < name;
+        if matches!(event.kind, EventKind::TaskAdded | EventKind::TaskFailed)
+            && let Some(other) = self.tasks.iter().find(|task| before(task))
+        {
+            let instead = format!("the forced end of `{}`", texts.get(other.name));
+            self.hold(expected(&["D3"], what(), instead), Some(event.seq), texts);
         }
     }
 

@@ -431,7 +431,11 @@ pub(super) const STORIES: &[Entry] = &[
     ("D3", "late", || stubborn().at(26).exceeded()),
     ("D3", "grace never ends", || stubborn().at(60).call(2, Call::List)),
     ("D3", "both ends", || stubborn().at(25).exceeded().all_stopped()),
-    ("D3", "out of the order of names", || forced(stubborn().at(25).exceeded(), "b")),
+    ("D3", "was ended by force out of the order of names", || forced(stubborn().at(25).exceeded(), "b")),
+    ("D3", "was ended by force out of the order of names", || {
+        let story = stubborn().at(25).exceeded().leave_dropped("a", 1).leave_dropped("b", 1);
+        story.failed("a", 1, "aborted: grace exceeded").failed("b", 1, "aborted: grace exceeded")
+    }),
     ("D3", "another reason", || stubborn().at(25).exceeded().leave_dropped("a", 1).failed("a", 1, "killed")),
     ("D3", "other names are said to be stuck", || {
         forced(forced(stubborn().at(25).exceeded(), "a"), "b").stuck(&["a"])

@@ -138,7 +138,9 @@ const MUTANTS: &[Mutant] = &[
     (exceeding, InstantEarlier(7), Event(7), 25 * MS - 1, "", "GraceExceeded came", "D3"),
     (exceeding, InstantLater(7), Owed, 25 * MS, "", "grace", "D3"),
     (exceeding, Twice(7), Event(8), 25 * MS, "", "GraceExceeded", "D3"),
-    (exceeding, Drop(9), Other, 25 * MS, "", "the run returned with 1 tasks registered", "D1"),
+    (exceeding, Swap(9), Event(9), 25 * MS, "b", "the forced end of `a`", "D3"),
+    (exceeding, Drop(9), Event(9), 25 * MS, "b", "the forced end of `a`", "D3"),
+    (exceeding, Drop(11), Other, 25 * MS, "", "the run returned with 1 tasks registered", "D1"),
     // Removals at 1 ms: TaskRemoveRequested by a cancel is 3.
     (slow_removal, Drop(3), Other, MS, "a", "saw its context cancelled", "A1"),
     // A backoff of 25 ms at most.
