@@ -6,8 +6,10 @@ mod supervisor;
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde_json::json;
 use simvisor_sim::conform::{Checked, Dialect, Judge, Switches, check};
-use supervisor::{Body, Spec, Toy, logged};
+use supervisor::{Body, Spec, Toy};
+use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 const DIALECT: &str = include_str!("toy/toy.toml");
@@ -21,6 +23,17 @@ fn flaky() -> Spec {
         })
     };
     Spec { name: "flaky", delay: Duration::from_millis(100), body: Rc::new(body) }
+}
+
+/// Runs a toy on Tokio's paused clock and gives its log.
+fn logged(play: impl AsyncFnOnce(Rc<Toy>)) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    LocalSet::new().block_on(&runtime.expect("a runtime"), async {
+        let toy = Toy::new(Duration::from_secs(60));
+        play(Rc::clone(&toy)).await;
+        toy.tell("end", &json!("done"));
+        toy.log()
+    })
 }
 
 fn judged(trace: &str, switches: &Switches) -> Checked {

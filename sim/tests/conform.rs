@@ -46,6 +46,23 @@ fn a_trace_by_the_book_conforms_and_says_what_it_put_to_the_test() {
 }
 
 #[test]
+fn the_trace_that_the_description_of_the_format_shows_conforms() {
+    let page = include_str!("../../docs/trace.md");
+    let (_, rest) = page.split_once("```jsonl\n").expect("it shows a whole trace");
+    let (trace, _) = rest.split_once("```").expect("the trace ends");
+    let checked = by_contract(trace);
+    assert_eq!(checked.oddities.seen(), []);
+    assert_eq!(broken(&checked), Vec::<&str>::new(), "{:#?}", checked.judgement.departures);
+    let tested: Vec<_> = checked.judgement.coverage.tested().collect();
+    for rule in ["A1", "A2", "R1", "R2", "R4", "G2", "G4", "D1", "D5"] {
+        assert!(tested.contains(&rule), "{rule} was not put to the test: {tested:?}");
+    }
+    // A nanosecond too early, and it departs.
+    let early = trace.replace(r#"{"at_ns":105000000,"event"#, r#"{"at_ns":104999999,"event"#);
+    assert_eq!(broken(&by_contract(&early)), ["R2", "monitor"]);
+}
+
+#[test]
 fn each_oddity_is_reported_once_with_its_line_and_the_rest_is_judged() {
     let odd = [
         HEADER,

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use futures::future::{Either, select};
+use futures::future::{Either, join_all, select};
 use serde_json::{Value, json};
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 pub(crate) type Body = Pin<Box<dyn Future<Output = Result<(), String>>>>;
@@ -25,104 +25,113 @@ pub(crate) struct Spec {
     pub(crate) body: Rc<dyn Fn(u32) -> Body>,
 }
 
-/// Lines of the log.
-#[derive(Clone)]
-pub(crate) struct Log {
+/// Runs tasks until each has ended or was removed.
+pub(crate) struct Toy {
     started: Instant,
-    lines: Rc<RefCell<Vec<String>>>,
-    events: Rc<Cell<u64>>,
+    lines: RefCell<Vec<String>>,
+    /// How many events were logged, and how many calls.
+    counts: Cell<(u64, u32)>,
+    /// Of each task that is there, how to cancel it, once.
+    tasks: RefCell<BTreeMap<&'static str, Option<oneshot::Sender<()>>>>,
 }
 
-impl Log {
-    pub(crate) fn new(grace: Duration) -> Self {
+impl Toy {
+    pub(crate) fn new(grace: Duration) -> Rc<Self> {
+        let grace_ns = grace.as_nanos() as u64;
         let header = json!({
             "format": "simvisor-trace", "version": 1, "runtime": "toy 0.1",
-            "config": {
-                "grace_ns": grace.as_nanos() as u64, "max_concurrent": 0, "bus_capacity": 1, "timer_late_ns": 1_000_000,
-            },
+            "config": { "grace_ns": grace_ns, "max_concurrent": 0, "bus_capacity": 1, "timer_late_ns": 1_000_000 },
         });
-        let lines = Rc::new(RefCell::new(vec![header.to_string()]));
-        Self { started: Instant::now(), lines, events: Rc::default() }
+        let (lines, tasks) = (RefCell::new(vec![header.to_string()]), RefCell::default());
+        Rc::new(Self { started: Instant::now(), lines, counts: Cell::default(), tasks })
     }
 
     /// Something was observed.
-    #[allow(clippy::needless_pass_by_value)] // what it is told is made on the spot
-    pub(crate) fn tell(&self, kind: &str, what: Value) {
+    pub(crate) fn tell(&self, kind: &str, what: &Value) {
         let at_ns = self.started.elapsed().as_nanos() as u64;
         self.lines.borrow_mut().push(json!({ "at_ns": at_ns, kind: what }).to_string());
     }
 
+    pub(crate) fn log(&self) -> String {
+        self.lines.borrow().join("\n") + "\n"
+    }
+
     /// An event in the toy's own words.
     fn event(&self, kind: &str, name: &str, mut more: Value) {
-        let seq = self.events.replace(self.events.get() + 1);
-        more["seq"] = json!(seq);
-        more["kind"] = json!(kind);
-        more["name"] = json!(name);
-        self.tell("event", more);
+        let (events, calls) = self.counts.get();
+        self.counts.set((events + 1, calls));
+        (more["seq"], more["kind"], more["name"]) = (json!(events), json!(kind), json!(name));
+        self.tell("event", &more);
     }
 
-    pub(crate) fn text(&self) -> String {
-        self.lines.borrow().iter().map(|line| format!("{line}\n")).collect()
-    }
-}
-
-struct Actor {
-    cancel: Option<oneshot::Sender<()>>,
-    join: Option<JoinHandle<()>>,
-}
-
-/// Runs tasks until each has ended or was removed.
-pub(crate) struct Toy {
-    log: Log,
-    actors: RefCell<BTreeMap<&'static str, Actor>>,
-    calls: Cell<u32>,
-}
-
-impl Toy {
-    pub(crate) fn new(log: Log) -> Rc<Self> {
-        Rc::new(Self { log, actors: RefCell::default(), calls: Cell::new(0) })
-    }
-
-    #[allow(clippy::needless_pass_by_value)] // as above
-    fn call(&self, what: Value) -> u32 {
-        let op = self.calls.replace(self.calls.get() + 1);
-        self.log.tell("call", json!({ "op": op, "do": what }));
+    fn call(&self, what: &Value) -> u32 {
+        let (events, op) = self.counts.get();
+        self.counts.set((events, op + 1));
+        self.tell("call", &json!({ "op": op, "do": what }));
         op
     }
 
     pub(crate) async fn run(self: &Rc<Self>, specs: Vec<Spec>) {
-        let told: Vec<_> = specs.iter().map(told).collect();
-        let op = self.call(json!({ "run": told }));
-        for spec in specs {
+        let op = self.call(&json!({ "run": specs.iter().map(told).collect::<Vec<_>>() }));
+        let actors = specs.into_iter().map(|spec| {
             let (cancel, cancelled) = oneshot::channel();
-            self.log.event("spawn", spec.name, json!({}));
-            let join = spawn_local(act(spec.clone(), cancelled, self.log.clone()));
-            let actor = Actor { cancel: Some(cancel), join: Some(join) };
-            self.actors.borrow_mut().insert(spec.name, actor);
-        }
-        while let Some((name, join)) = self.next_join() {
-            join.await.expect("an actor does not panic");
-            self.actors.borrow_mut().remove(name);
-        }
-        self.log.tell("answer", json!({ "op": op, "result": "done" }));
-    }
-
-    fn next_join(&self) -> Option<(&'static str, JoinHandle<()>)> {
-        self.actors.borrow_mut().iter_mut().find_map(|(name, actor)| Some((*name, actor.join.take()?)))
+            self.event("spawn", spec.name, json!({}));
+            self.tasks.borrow_mut().insert(spec.name, Some(cancel));
+            spawn_local(Rc::clone(self).act(spec, cancelled))
+        });
+        join_all(actors.collect::<Vec<_>>()).await;
+        self.tell("answer", &json!({ "op": op, "result": "done" }));
     }
 
     pub(crate) fn remove(&self, name: &'static str) {
-        let op = self.call(json!({ "remove": name }));
-        let cancel = self.actors.borrow_mut().get_mut(name).and_then(|actor| actor.cancel.take());
-        let result = if let Some(cancel) = cancel {
-            self.log.event("stop", name, json!({}));
-            // It may have ended meanwhile.
-            let _ = cancel.send(());
-            "done"
-        } else {
-            "not_found"
+        let op = self.call(&json!({ "remove": name }));
+        let result = match self.tasks.borrow_mut().get_mut(name).map(Option::take) {
+            None => "not_found",
+            Some(None) => "done",
+            Some(Some(cancel)) => {
+                self.event("stop", name, json!({}));
+                // It may have ended meanwhile.
+                let _ = cancel.send(());
+                "done"
+            }
         };
-        self.log.tell("answer", json!({ "op": op, "result": result }));
+        self.tell("answer", &json!({ "op": op, "result": result }));
+    }
+
+    /// Attempts of one task, one after the other.
+    async fn act(self: Rc<Self>, spec: Spec, mut cancelled: oneshot::Receiver<()>) {
+        let name = spec.name;
+        for attempt in 1.. {
+            self.event("begin", name, json!({ "try": attempt }));
+            self.tell("body_entered", &json!({ "task": name, "attempt": attempt }));
+            let left = |how| self.tell("body_left", &json!({ "task": name, "attempt": attempt, "how": how }));
+            match select((spec.body)(attempt), &mut cancelled).await {
+                Either::Right(_) => {
+                    self.tell("body_cancelled", &json!({ "task": name, "attempt": attempt }));
+                    left(json!("canceled"));
+                    self.event("cancelled", name, json!({}));
+                    break;
+                }
+                Either::Left((Ok(()), _)) => {
+                    left(json!("ok"));
+                    self.event("ok", name, json!({ "try": attempt }));
+                    break;
+                }
+                Either::Left((Err(error), _)) => {
+                    left(json!({ "fail": error }));
+                    self.event("crash", name, json!({ "try": attempt, "error": error }));
+                    let delay_ms = spec.delay.as_millis() as u64;
+                    self.event("wait", name, json!({ "try": attempt, "error": error, "delay_ms": delay_ms }));
+                    // The bug: who is removed should not sleep to the end. `select` with `cancelled` is what it takes.
+                    sleep(spec.delay).await;
+                    if !matches!(cancelled.try_recv(), Ok(None)) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.tasks.borrow_mut().remove(name);
+        self.event("gone", name, json!({}));
     }
 }
 
@@ -134,51 +143,5 @@ fn told(spec: &Spec) -> Value {
         "restart": "on_failure",
         "backoff": { "first_ns": delay_ns, "max_ns": delay_ns, "factor": 1.0, "jitter": "none" },
         "timeout_ns": 0,
-    })
-}
-
-/// Attempts of one task, one after the other.
-async fn act(spec: Spec, mut cancelled: oneshot::Receiver<()>, log: Log) {
-    for attempt in 1.. {
-        log.event("begin", spec.name, json!({ "try": attempt }));
-        log.tell("body_entered", json!({ "task": spec.name, "attempt": attempt }));
-        let left = |how| log.tell("body_left", json!({ "task": spec.name, "attempt": attempt, "how": how }));
-        match select((spec.body)(attempt), &mut cancelled).await {
-            Either::Right(_) => {
-                log.tell("body_cancelled", json!({ "task": spec.name, "attempt": attempt }));
-                left(json!("canceled"));
-                log.event("cancelled", spec.name, json!({}));
-                break;
-            }
-            Either::Left((Ok(()), _)) => {
-                left(json!("ok"));
-                log.event("ok", spec.name, json!({ "try": attempt }));
-                break;
-            }
-            Either::Left((Err(error), _)) => {
-                left(json!({ "fail": error }));
-                log.event("crash", spec.name, json!({ "try": attempt, "error": error }));
-                let delay_ms = spec.delay.as_millis() as u64;
-                log.event("wait", spec.name, json!({ "try": attempt, "error": error, "delay_ms": delay_ms }));
-                // The bug: nobody who is removed should sleep to the end. `select` with `cancelled` is what it takes.
-                sleep(spec.delay).await;
-                if !matches!(cancelled.try_recv(), Ok(None)) {
-                    break;
-                }
-            }
-        }
-    }
-    log.event("gone", spec.name, json!({}));
-}
-
-/// Runs a toy on Tokio's paused clock and gives its log.
-pub(crate) fn logged(play: impl AsyncFnOnce(Rc<Toy>)) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime");
-    LocalSet::new().block_on(&runtime, async {
-        let log = Log::new(Duration::from_secs(60));
-        play(Toy::new(log.clone())).await;
-        log.tell("end", json!("done"));
-        log.text()
     })
 }
