@@ -57,10 +57,21 @@ restart = { always = {} }
 
 #[test]
 fn runs_repeat_to_the_byte() {
-    let taskvisor = taskvisor();
-    for seed in 0..12 {
-        let play = play_of(&*taskvisor, seed, 0, 10_000);
-        let (one, two) = (judged(&play, "taskvisor-0.1"), judged(&play, "taskvisor-0.1"));
+    repeat(&*taskvisor(), 12);
+}
+
+#[test]
+fn runs_of_a_runtime_with_threads_repeat_to_the_byte() {
+    let with_threads = subject("taskvisor@0.9.0").expect("it is built in");
+    assert!(with_threads.has_threads());
+    repeat(&*with_threads, 48);
+}
+
+fn repeat(subject: &dyn Subject, seeds: u64) {
+    for seed in 0..seeds {
+        let play = play_of(subject, seed, 0, 10_000);
+        let (one, two) = (judged(&play, subject.dialect()), judged(&play, subject.dialect()));
+        assert_eq!(one.tail, two.tail, "seed {seed:#x}");
         assert_eq!(one.trace_hash, two.trace_hash, "seed {seed:#x}");
     }
 }

@@ -1,7 +1,7 @@
 //! `taskvisor` 0.9.0 as published, default features.
 //!
 //! Handlers of its subscribers are synchronous and run on threads of its own, as does the cleanup of values that it
-//! holds. So runs of it do not repeat to the byte, and handlers that take time are not played.
+//! holds. Handlers that take time are not played: they know no virtual time.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
