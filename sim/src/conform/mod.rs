@@ -14,14 +14,15 @@
 //! use simvisor_sim::conform::{Dialect, ForeignEvent, ForeignRecord, ForeignWhat, Judge, Switches};
 //! use simvisor_sim::trace::{EndNote, Texts, What};
 //!
-//! let dialect = Dialect::named("taskvisor-0.9").expect("it is built in");
+//! let dialect = Dialect::named("contract").expect("it is built in");
 //! let mut texts = Texts::default();
 //! let mut judge = Judge::new(dialect, &Switches::default())?;
 //! judge.begin(&ForeignRecord::header("mine 1.0"), &texts);
 //! let mut tell = |what| judge.record(&ForeignRecord { at_ns: 0, turn: None, what }, None, &mut texts);
-//! for kind in ["TaskAddRequested", "TaskAdded", "AttemptStarting", "AttemptStarting"] {
+//! for (seq, kind) in (0..).zip(["TaskAddRequested", "TaskAdded", "TaskStarting", "TaskStarting"]) {
 //!     let mut event = ForeignEvent::new(kind).task("web");
-//!     event.attempt = (kind == "AttemptStarting").then_some(1);
+//!     event.seq = Some(seq);
+//!     event.attempt = (kind == "TaskStarting").then_some(1);
 //!     tell(ForeignWhat::Event(event));
 //! }
 //! tell(ForeignWhat::Same(What::End(EndNote::Done)));
