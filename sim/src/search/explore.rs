@@ -3,8 +3,10 @@
 //! A thread works on a part of all schedules and gives half of what is left away when another has nothing to do. What
 //! is counted does not depend on who did what. An exploration can be stopped and gone on with later.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,13 +15,15 @@ use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::judge::{CaseRun, Finding, Judged, Runner};
+use super::judge::{CaseRun, Finding, Judged, Runner, Seen};
 pub use super::odometer::{Bounds, Reduction};
 use super::odometer::{Frontier, Odometer};
 use super::outcome::Outcome;
+use super::replayed;
 use super::sweep::{NONDETERMINISM, PANIC, panic_message};
+use super::unseen::Unseen;
 use crate::case::Case;
-use crate::choice::Source;
+use crate::choice::{Fit, Source};
 use crate::rng::{Numbers, Stream};
 use crate::scenario::Scenario;
 use crate::world::Limits;
@@ -208,15 +212,18 @@ pub fn estimate(scenario: &Scenario, options: &ExploreOptions, dives: u32) -> f6
     let mut runner = Runner::new(options.limits);
     let odometer =
         Arc::new(Mutex::new(Odometer::new(options.bounds, options.reduction, Frontier::default())));
+    // What steps touch is learned first, for an order that is left out is not counted.
+    let learning = dives / 4;
     let mut sum = 0.0;
-    for dive in 0..dives {
+    for dive in 0..learning + dives {
         lock(&odometer).dive(Numbers::new(u64::from(dive), Stream::Schedule));
         let run = catch_unwind(AssertUnwindSafe(|| runner.judge(scenario, Source::Guided(odometer.clone()))));
         match run {
             Ok(judged) => runner.recycle(judged.tape),
             Err(_) => runner = Runner::new(options.limits),
         }
-        sum += lock(&odometer).surface();
+        let estimate = lock(&odometer).surface();
+        sum += if dive < learning { 0.0 } else { estimate };
     }
     sum / f64::from(dives.max(1))
 }
@@ -279,6 +286,12 @@ struct Share {
     cases: BTreeMap<String, Case>,
     states: FxHashSet<u64>,
     behaviours: FxHashSet<u64>,
+}
+
+impl Share {
+    fn count(&mut self, pruned: bool) {
+        *if pruned { &mut self.pruned } else { &mut self.schedules } += 1;
+    }
 }
 
 /// A thread looks this often whether another wants work.
@@ -358,35 +371,36 @@ impl Pool<'_> {
 struct Worker {
     runner: Runner,
     odometer: Arc<Mutex<Odometer>>,
-    outcome: std::rc::Rc<std::cell::RefCell<Outcome>>,
+    outcome: Rc<RefCell<Outcome>>,
+    unseen: Rc<RefCell<Unseen>>,
     share: Share,
 }
 
 impl Worker {
     fn new(options: &ExploreOptions) -> Self {
         let odometer = Odometer::new(options.bounds, options.reduction, Frontier::default());
-        Self {
-            runner: Runner::new(options.limits),
-            odometer: Arc::new(Mutex::new(odometer)),
-            outcome: std::rc::Rc::default(),
-            share: Share::default(),
-        }
+        Self::on(&Arc::new(Mutex::new(odometer)), options)
+    }
+
+    fn on(odometer: &Arc<Mutex<Odometer>>, options: &ExploreOptions) -> Self {
+        let (runner, outcome) = (Runner::new(options.limits), Rc::<RefCell<Outcome>>::default());
+        let unseen = runner.unseen(Rc::clone(&outcome) as _);
+        Self { runner, odometer: Arc::clone(odometer), outcome, unseen, share: Share::default() }
     }
 
     fn run(&mut self, scenario: &Scenario, options: &ExploreOptions) {
         lock(&self.odometer).rewind();
         let source = Source::Guided(self.odometer.clone());
-        let sink = std::rc::Rc::clone(&self.outcome);
-        let run = catch_unwind(AssertUnwindSafe(|| self.runner.watch(scenario, source, sink)));
+        let run = catch_unwind(AssertUnwindSafe(|| self.runner.judge_unseen(scenario, source, &self.unseen)));
         let (pruned, diverged) = {
             let odometer = lock(&self.odometer);
             (odometer.pruned, odometer.diverged)
         };
-        let mut judged = match run {
-            Ok(judged) => judged,
+        let seen = match run {
+            Ok(seen) => seen,
             Err(payload) => {
-                self.runner = Runner::new(options.limits); // the old one is in an unknown state
-                self.outcome = std::rc::Rc::default();
+                // The old one is in an unknown state.
+                *self = Self { share: std::mem::take(&mut self.share), ..Self::on(&self.odometer, options) };
                 self.share.schedules += 1;
                 let message = format!("the run panicked: {}", panic_message(&*payload));
                 let case = Case::unfinished(scenario.clone(), 0, "explore", PANIC, &message);
@@ -395,22 +409,38 @@ impl Worker {
                 return;
             }
         };
-        self.share.turns += judged.turns;
-        if diverged || judged.stray_wake {
+        let (Seen::First(Judged { turns, stray_wake, .. }) | Seen::Before { turns, stray_wake, .. }) = &seen;
+        self.share.turns += turns;
+        let is_nondeterministic = diverged || *stray_wake;
+        let mut judged = match seen {
+            Seen::First(judged) => judged,
+            Seen::Before { tape, .. } if is_nondeterministic => {
+                self.runner.judge(scenario, replayed(tape, Fit::Lenient))
+            }
+            Seen::Before { tape, .. } => {
+                self.share.count(pruned);
+                self.runner.recycle(tape);
+                return;
+            }
+        };
+        if is_nondeterministic {
             let message = "a run did not offer the choices that it offered before".to_owned();
             judged.findings.insert(0, Finding { rule: NONDETERMINISM, message, at_ns: judged.time_ns });
         } else if pruned {
-            self.share.pruned += 1;
+            self.share.count(pruned);
             self.runner.recycle(judged.tape);
             return;
         }
-        self.share.schedules += 1;
+        self.share.count(false);
         let outcome = self.outcome.borrow();
         self.share.states.insert(outcome.state());
         self.share.behaviours.insert(outcome.behaviour());
         drop(outcome);
         match judged.findings.first() {
-            None => self.runner.recycle(judged.tape),
+            None => {
+                self.unseen.borrow_mut().keep_clean();
+                self.runner.recycle(judged.tape);
+            }
             Some(finding) => self.broken(finding.rule.to_owned(), scenario, judged),
         }
     }

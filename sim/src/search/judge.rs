@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::canary::Canary;
 use super::novelty::Novelty;
+use super::unseen::Unseen;
 use crate::case::{Case, FORMAT, Origin, Shown, VERSION};
 use crate::choice::{Drawn, Fit, Misfit, Source, Tape};
 use crate::oracle::{Coverage, Monitor, Rules, Violation};
@@ -13,7 +14,7 @@ use crate::rng::{Numbers, Stream};
 use crate::scenario::{Scenario, drive, generate};
 use crate::schedule::{Profile, Strategy, StrategyKind, Wanted};
 use crate::trace::{EndNote, Header, Record, Sink, Texts, TraceHash, Waiter, What};
-use crate::world::{Engine, Limits};
+use crate::world::{Engine, Finished, Limits};
 
 /// How a world ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -210,6 +211,14 @@ pub trait Invariant: Sink {
     fn broken(&self) -> Option<Finding>;
 }
 
+/// A run whose trace may be known.
+pub(super) enum Seen {
+    /// It was not, and was judged.
+    First(Judged),
+    /// A run of the same trace broke no rule.
+    Before { tape: Tape, turns: u64, stray_wake: bool },
+}
+
 /// Runs and judges worlds, one after the other, on one thread.
 pub struct Runner {
     invariant: Option<Rc<RefCell<dyn Invariant>>>,
@@ -310,8 +319,33 @@ impl Runner {
 
     /// As [`Runner::judge`]; `sink` sees the trace as well.
     pub fn watch(&mut self, scenario: &Scenario, source: Source, sink: Rc<RefCell<dyn Sink>>) -> Judged {
-        let both: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Both(self.sink(), sink)));
+        let both = self.both(sink);
         self.run(scenario, source, &both)
+    }
+
+    fn both(&self, sink: Rc<RefCell<dyn Sink>>) -> Rc<RefCell<dyn Sink>> {
+        Rc::new(RefCell::new(Both(self.sink(), sink)))
+    }
+
+    /// For [`Runner::judge_unseen`]; `sink` sees the traces that are judged.
+    pub(super) fn unseen(&self, sink: Rc<RefCell<dyn Sink>>) -> Rc<RefCell<Unseen>> {
+        Rc::new(RefCell::new(Unseen::new(self.both(sink))))
+    }
+
+    /// As [`Runner::judge`], of a run that is no campaign; where its trace was found clean before, it is not judged again.
+    pub(super) fn judge_unseen(
+        &mut self,
+        scenario: &Scenario,
+        source: Source,
+        unseen: &Rc<RefCell<Unseen>>,
+    ) -> Seen {
+        let sink: Rc<RefCell<dyn Sink>> = Rc::clone(unseen) as _;
+        let finished = drive(&mut self.engine, scenario, source, &self.limits, &self.texts, &sink);
+        if unseen.borrow().is_known() {
+            let Finished { tape, turns, stray_wake, .. } = finished;
+            return Seen::Before { tape, turns, stray_wake };
+        }
+        Seen::First(self.judged(scenario, finished))
     }
 
     fn run(&mut self, scenario: &Scenario, source: Source, sink: &Rc<RefCell<dyn Sink>>) -> Judged {
@@ -330,6 +364,11 @@ impl Runner {
     fn once(&mut self, scenario: &Scenario, source: Source, sink: &Rc<RefCell<dyn Sink>>) -> Judged {
         let source = self.profiled(scenario, source);
         let finished = drive(&mut self.engine, scenario, source, &self.limits, &self.texts, sink);
+        self.judged(scenario, finished)
+    }
+
+    /// What the judges say of a run that they have seen.
+    fn judged(&mut self, scenario: &Scenario, finished: Finished) -> Judged {
         self.drawn = finished.drawn;
         let mut judges = self.judges.borrow_mut();
         let verdict = judges.end.expect("a world records its end");

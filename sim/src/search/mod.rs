@@ -12,6 +12,7 @@ mod posts;
 mod shrink;
 mod sweep;
 mod told;
+mod unseen;
 mod why;
 
 pub use canary::{CANARY, UNNOTICED, has_canary};

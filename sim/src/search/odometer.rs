@@ -185,8 +185,28 @@ pub(super) struct Odometer {
 struct Dive {
     numbers: Numbers,
     weight: f64,
-    /// What a lane last touched stands for what it would touch.
-    touched: FxHashMap<u32, Footprint>,
+    /// What a lane touched at its step of this number, in another dive, stands for what it would touch.
+    touched: FxHashMap<(u32, u32), Footprint>,
+    /// What it touched last, for a step of a number that was not seen.
+    last: FxHashMap<u32, Footprint>,
+    /// Steps of each lane in this dive.
+    made: FxHashMap<u32, u32>,
+}
+
+impl Dive {
+    /// What the next step of a lane touches; that of one that was never seen might be anything.
+    fn next_of(&self, lane: u32) -> Footprint {
+        let number = self.made.get(&lane).copied().unwrap_or(0);
+        let known = self.touched.get(&(lane, number)).or_else(|| self.last.get(&lane));
+        known.copied().unwrap_or(Footprint::EVERYTHING)
+    }
+
+    fn ended(&mut self, lane: u32, footprint: Footprint) {
+        let number = self.made.entry(lane).or_default();
+        self.touched.insert((lane, *number), footprint);
+        self.last.insert(lane, footprint);
+        *number += 1;
+    }
 }
 
 impl Odometer {
@@ -229,8 +249,8 @@ impl Odometer {
     /// Begins a random run for an estimate.
     pub(super) fn dive(&mut self, numbers: Numbers) {
         self.rewind();
-        let touched = self.dive.take().map(|dive| dive.touched).unwrap_or_default();
-        self.dive = Some(Dive { numbers, weight: 1.0, touched });
+        let (touched, last) = self.dive.take().map(|dive| (dive.touched, dive.last)).unwrap_or_default();
+        self.dive = Some(Dive { numbers, weight: 1.0, touched, last, made: FxHashMap::default() });
     }
 
     /// Ends a random run; gives its estimate.
@@ -251,8 +271,7 @@ impl Odometer {
         dive.weight *= f64::from(count);
         let place = dive.numbers.below(count) as usize;
         if self.reduction == Reduction::SleepSets {
-            let known =
-                |&lane: &u32| (lane, dive.touched.get(&lane).copied().unwrap_or(Footprint::of_lane(lane)));
+            let known = |&lane: &u32| (lane, dive.next_of(lane));
             self.asleep.extend(awake[..place].iter().map(known));
         }
         Some(awake[place])
@@ -392,7 +411,7 @@ impl Guide for Odometer {
         }
         self.last_step[lane as usize] = self.steps;
         if let Some(dive) = &mut self.dive {
-            dive.touched.insert(lane, footprint);
+            dive.ended(lane, footprint);
         }
         if let Some(Node::Lane(node)) = self.step.map(|step| &mut self.frontier.nodes[step]) {
             node.touched.add(footprint);
