@@ -3,11 +3,15 @@
 //! Of all schedules of a world many come to the same trace: steps that look at the same thing were made in another order,
 //! and nothing of it shows. Judges read the trace and nothing else, so what they said of it holds for all of these. A trace
 //! is hashed as it is made and kept, and the judges get it at its end, unless one of this hash was found clean before.
+//!
+//! The hash of a trace says nothing of turns, but judges ask whether two records are of one turn. A turn's records stand
+//! together, so it is enough to add for each whether it is of the turn of the one before.
 
 use std::cell::RefCell;
+use std::hash::Hasher as _;
 use std::rc::Rc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashSet, FxHasher};
 
 use crate::trace::{Header, Record, Sink, Texts, TraceHash, What};
 
@@ -19,6 +23,9 @@ pub(super) struct Unseen {
     records: Vec<Record>,
     /// Traces that broke no rule, hashed.
     clean: FxHashSet<u64>,
+    /// The turn of the latest record, and where turns began so far, hashed.
+    turn: Option<u64>,
+    turns: FxHasher,
     /// The hash of a trace that is over.
     digest: u64,
     is_known: bool,
@@ -35,6 +42,8 @@ impl Unseen {
             header: None,
             records: Vec::new(),
             clean: FxHashSet::default(),
+            turn: None,
+            turns: FxHasher::default(),
             digest: 0,
             is_known: false,
         }
@@ -58,16 +67,20 @@ impl Sink for Unseen {
         self.hash.begin(header, texts);
         self.header = Some(header.clone());
         self.records.clear();
+        (self.turn, self.turns) = (None, FxHasher::default());
         self.is_known = false;
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
         self.hash.record(record, texts);
+        self.turns.write_u8(u8::from(record.turn == self.turn));
+        self.turn = record.turn;
         self.records.push(record.clone());
         if !matches!(record.what, What::End(_)) {
             return;
         }
-        self.digest = self.hash.digest();
+        self.turns.write_u64(self.hash.digest());
+        self.digest = self.turns.finish();
         self.is_known = self.clean.contains(&self.digest);
         if !self.is_known {
             let mut judges = self.judges.borrow_mut();
