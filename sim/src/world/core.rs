@@ -230,21 +230,6 @@ impl State {
         }
     }
 
-    /// Who ran more than once since the census began.
-    fn keep_running(&self) -> Vec<Stuck> {
-        self.stuck(|turns| turns > 1)
-    }
-
-    /// Whether those only carry and handle events, or wait for that.
-    fn only_drains(&self) -> bool {
-        self.slots.live().filter(|(_, slot)| slot.turns > 1).all(|(_, slot)| {
-            use LaneKind::{Clock, Courier, Listener, Receiver, Worker};
-            let kind = self.lanes.get(slot.lane).kind;
-            matches!(kind, Listener | Worker | Receiver | Courier | Clock)
-                || slot.waits_for == WaitsFor::Drain
-        })
-    }
-
     /// Who did not end, by lane.
     fn stuck(&self, named: impl Fn(u32) -> bool) -> Vec<Stuck> {
         let mut stuck: Vec<_> = self
@@ -278,26 +263,33 @@ struct Instant {
 }
 
 impl Instant {
-    /// Whether time cannot advance, as far as can be told: more turns than there may be a reason for, and after that a
+    /// Who keeps time from advancing, as far as can be told: more turns than there may be a reason for, and after that a
     /// census of who still runs. Every future may have a good reason to run at one instant, many times over: a task that
     /// ends publishes some events, and each moves the listener and every worker, or overflows a queue, which is an event
     /// again. So queues that nobody fills any more may take longer.
-    fn is_suspect(&mut self, limits: &Limits, state: &mut State) -> bool {
+    fn livelock(&mut self, limits: &Limits, state: &mut State) -> Option<Vec<Stuck>> {
         self.live = self.live.max(u64::from(state.slots.live_count()));
         let patience = limits.turns_per_instant_max.saturating_add(TURNS_FOR_EACH * self.live);
         let patience = if self.drains { patience.saturating_mul(DRAIN_TIMES) } else { patience };
         if self.turns < patience {
-            return false;
+            return None;
         }
         if self.turns == patience {
             state.slots.start_census();
         }
         if self.turns < patience + 1_000 + 4 * self.live {
-            return false;
+            return None;
         }
+        let keep_running = state.stuck(|turns| turns > 1);
         let was_draining = std::mem::replace(&mut self.drains, true);
-        was_draining || !state.only_drains()
+        (was_draining || !keep_running.iter().all(drains)).then_some(keep_running)
     }
+}
+
+/// Whether a future only carries or handles events, or waits for that.
+fn drains(stuck: &Stuck) -> bool {
+    use LaneKind::{Courier, Listener, Receiver, Worker};
+    matches!(stuck.kind, Listener | Worker | Receiver | Courier) || stuck.waits_for == WaitsFor::Drain
 }
 
 /// Turns for which a future may have a good reason at one instant.
@@ -474,8 +466,8 @@ impl Core {
             if self.turn.get() >= limits.turns_max {
                 return End::Limit(format!("{} turns", limits.turns_max));
             }
-            if instant.is_suspect(limits, &mut state) {
-                return End::Livelock(state.keep_running());
+            if let Some(keep_running) = instant.livelock(limits, &mut state) {
+                return End::Livelock(keep_running);
             }
             self.turn.set(self.turn.get() + 1);
             instant.turns += 1;
