@@ -124,6 +124,11 @@ impl State {
         self.names(texts, |task| task.registered)
     }
 
+    /// Registered names as messages say them; there are some.
+    pub(super) fn registered_list(&self, texts: &Texts) -> String {
+        format!("`{}`", self.registered_names(texts).join("`, `"))
+    }
+
     fn names<'a>(&self, texts: &'a Texts, which: impl Fn(&super::state::Task) -> bool) -> Vec<&'a str> {
         let mut names: Vec<_> =
             self.tasks.iter().filter(|task| which(task)).map(|task| texts.get(task.name)).collect();

@@ -182,8 +182,8 @@ impl Run {
             return;
         }
         if state.registered > 0 {
-            let left = state.registered_names(now.texts).join("`, `");
-            report.breaks(Rule::D3, format!("AllStoppedWithinGrace, but `{left}` are registered"));
+            let left = state.registered_list(now.texts);
+            report.breaks(Rule::D3, format!("AllStoppedWithinGrace, but {left} are registered"));
         }
         if now.at_ns > deadline_ns {
             let late = now.at_ns - deadline_ns;
@@ -312,8 +312,8 @@ impl Run {
         self.check_answer(answer, state, now, report);
         state.controller.over(&state.tasks, report, now);
         if state.registered > 0 && self.requested_ns.is_some() {
-            let left = state.registered_names(now.texts).join("`, `");
-            report.breaks(Rule::D3, format!("the run returned while `{left}` were registered"));
+            let left = state.registered_list(now.texts);
+            report.breaks(Rule::D3, format!("the run returned while {left} were registered"));
         }
         if self.requested_ns.is_some() {
             report.witness(Rule::D4);
@@ -338,8 +338,8 @@ impl Run {
             (Answer::Done, None, _) => {
                 report.witness(Rule::D5);
                 if state.registered > 0 {
-                    let left = state.registered_names(now.texts).join("`, `");
-                    report.breaks(Rule::D1, format!("the run returned while `{left}` were registered"));
+                    let left = state.registered_list(now.texts);
+                    report.breaks(Rule::D1, format!("the run returned while {left} were registered"));
                 } else if self.serve {
                     report.breaks(Rule::D1, "serve returned without a shutdown".to_owned());
                 }
