@@ -298,8 +298,8 @@ impl State {
             let task = &self.tasks[task as usize];
             held.hold(task.name);
             held.hold_all(task.reason);
-            if let Body::Left(BodyEnd::Fail(text) | BodyEnd::Fatal(text) | BodyEnd::Panic(text)) = task.body {
-                held.hold(text);
+            if let Body::Left(how) = task.body {
+                held.hold_all(how.text());
             }
         }
     }

@@ -10,9 +10,7 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::{FxHashMap, FxHasher};
 
-use crate::trace::{
-    Answer, BodyEnd, EndNote, EventNote, HandlerEnd, Header, Record, Sink, Text, Texts, What,
-};
+use crate::trace::{Answer, EndNote, EventNote, HandlerEnd, Header, Record, Sink, Text, Texts, What};
 
 /// Reads a trace and gives the two numbers.
 #[derive(Debug, Default)]
@@ -125,11 +123,7 @@ impl Sink for Outcome {
             }
             What::BodyLeft { task, attempt, how } => {
                 let kind = std::mem::discriminant(how);
-                let text = match how {
-                    BodyEnd::Fail(text) | BodyEnd::Fatal(text) | BodyEnd::Panic(text) => Some(*text),
-                    BodyEnd::Ok | BodyEnd::Canceled | BodyEnd::Dropped => None,
-                };
-                let text = self.optional(text, texts);
+                let text = self.optional(how.text(), texts);
                 (hash((3, self.name(*task, texts))), hash((2, attempt, kind, text)))
             }
             What::BodyCancelled { task, attempt } => (hash((3, self.name(*task, texts))), hash((3, attempt))),

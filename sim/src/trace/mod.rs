@@ -387,6 +387,17 @@ pub enum BodyEnd {
     Dropped,
 }
 
+impl BodyEnd {
+    /// The text of the error or the panic, where there is one.
+    #[must_use]
+    pub fn text(self) -> Option<Text> {
+        match self {
+            Self::Fail(text) | Self::Fatal(text) | Self::Panic(text) => Some(text),
+            Self::Ok | Self::Canceled | Self::Dropped => None,
+        }
+    }
+}
+
 /// How a handler ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandlerEnd {

@@ -228,8 +228,8 @@ impl Place {
     /// Texts that it speaks of.
     pub(super) fn hold(&self, held: &mut Held) {
         held.hold_all(self.reason);
-        if let Body::Left(BodyEnd::Fail(text) | BodyEnd::Fatal(text) | BodyEnd::Panic(text)) = self.body {
-            held.hold(text);
+        if let Body::Left(how) = self.body {
+            held.hold_all(how.text());
         }
     }
 
