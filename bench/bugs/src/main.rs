@@ -56,6 +56,8 @@ enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Searcher {
     Ours(StrategyKind),
+    /// Ours for bugs of one depth, that of shuttle's, where a seed of ours draws its own.
+    PctOfDepth(u32),
     Shuttle(Shuttle),
 }
 
@@ -64,8 +66,9 @@ impl Searcher {
     fn all() -> Vec<Self> {
         let ours = StrategyKind::ALL.into_iter().filter(|&kind| kind != StrategyKind::Fifo);
         let both = ours.flat_map(|kind| {
+            let deep = (kind == StrategyKind::Pct).then_some(Self::PctOfDepth(Shuttle::PCT_DEPTH));
             let theirs = Shuttle::ALL.into_iter().find(|shuttle| shuttle.name() == kind.name());
-            std::iter::once(Self::Ours(kind)).chain(theirs.map(Self::Shuttle))
+            std::iter::once(Self::Ours(kind)).chain(deep).chain(theirs.map(Self::Shuttle))
         });
         both.collect()
     }
@@ -73,6 +76,7 @@ impl Searcher {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Ours(kind) => kind.name().to_owned(),
+            Self::PctOfDepth(depth) => format!("pct of depth {depth}"),
             Self::Shuttle(shuttle) => format!("shuttle {}", shuttle.name()),
         }
     }
@@ -82,7 +86,10 @@ impl Searcher {
         let mut cell = Cell::new(trials, runs_max);
         for trial in 0..trials {
             cell.add(match self {
-                Self::Ours(kind) => ours::trial(program, kind, trial, runs_max),
+                Self::Ours(kind) => ours::trial(program, kind, None, trial, runs_max),
+                Self::PctOfDepth(depth) => {
+                    ours::trial(program, StrategyKind::Pct, Some(depth), trial, runs_max)
+                }
                 Self::Shuttle(shuttle) => theirs::trial(program, shuttle, trial, runs_max),
             });
             if cell.is_decided() {

@@ -53,8 +53,15 @@ fn run(engine: &mut Engine, program: Program, source: Source) -> (bool, Finished
     (program.is_found(&scene), finished)
 }
 
-/// How many runs it takes until the bug shows, the run that counts steps included; `None` if more than `runs_max`.
-pub(crate) fn trial(program: Program, kind: StrategyKind, trial: u64, runs_max: u32) -> Option<u32> {
+/// How many runs it takes until the bug shows, the run that counts steps included; `None` if more than `runs_max`. With
+/// a `depth` PCT is for bugs of that depth alone.
+pub(crate) fn trial(
+    program: Program,
+    kind: StrategyKind,
+    depth: Option<u32>,
+    trial: u64,
+    runs_max: u32,
+) -> Option<u32> {
     let mut engine = Engine::new();
     let count = Strategy::counting(Wanted::Footprints);
     let (found, counted) = run(&mut engine, program, Source::Drawn(count, Numbers::new(0, Stream::Schedule)));
@@ -71,7 +78,10 @@ pub(crate) fn trial(program: Program, kind: StrategyKind, trial: u64, runs_max: 
     let mut strategy = Box::<Strategy>::default();
     for number in 0.. {
         let mut numbers = Numbers::new(trial << 32 | number, Stream::Schedule);
-        strategy.prepare(kind, &mut numbers);
+        match depth {
+            Some(depth) => strategy = Strategy::pct(depth, &mut numbers),
+            None => strategy.prepare(kind, &mut numbers),
+        }
         strategy.learn(&profile, &mut numbers);
         // More than one for a campaign.
         for _ in 0..strategy.runs() {

@@ -26,6 +26,9 @@ pub(crate) enum Shuttle {
 impl Shuttle {
     pub(crate) const ALL: [Self; 3] = [Self::Random, Self::Pct, Self::Urw];
 
+    /// The depth of bugs that its PCT is asked for.
+    pub(crate) const PCT_DEPTH: u32 = 3;
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Random => "random",
@@ -92,7 +95,7 @@ pub(crate) fn trial(program: Program, shuttle: Shuttle, trial: u64, runs_max: u3
     let runs = runs_max as usize;
     match shuttle {
         Shuttle::Random => run(program, RandomScheduler::new_from_seed(trial, runs)),
-        Shuttle::Pct => run(program, PctScheduler::new_from_seed(trial, 3, runs)),
+        Shuttle::Pct => run(program, PctScheduler::new_from_seed(trial, Shuttle::PCT_DEPTH as usize, runs)),
         Shuttle::Urw => run(program, UrwRandomScheduler::new_from_seed(trial, runs)),
     }
 }
