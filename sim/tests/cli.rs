@@ -873,6 +873,26 @@ fn bounded(arguments: &[&str]) -> Output {
     ran(arguments)
 }
 
+/// A dialect that was forgotten must not pass for a runtime that keeps the contract.
+#[test]
+fn a_trace_of_unknown_events_is_not_called_conforming() {
+    let folder = folder();
+    let trace = concat!(
+        r#"{"format":"simvisor-trace","version":1,"runtime":"toy","config":{"grace_ns":0,"max_concurrent":0,"bus_capacity":1}}"#,
+        "\n",
+        r#"{"at_ns":0,"event":{"seq":0,"kind":"spawn","name":"flaky"}}"#,
+        "\n",
+        r#"{"at_ns":9,"end":"done"}"#,
+        "\n",
+    );
+    let path = file(&folder, "toy.jsonl", trace);
+    let output = ran(&["check", text(&path)]);
+    assert_eq!(code(&output), BAD_INPUT);
+    assert!(stdout(&output).contains("events of kind `spawn`"), "{}", stdout(&output));
+    assert!(!stdout(&output).contains("conforms"), "{}", stdout(&output));
+    assert!(stderr(&output).contains("nothing was judged"), "{}", stderr(&output));
+}
+
 #[test]
 fn a_case_that_is_cut_anywhere_is_refused() {
     let folder = folder();

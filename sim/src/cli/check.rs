@@ -66,7 +66,14 @@ impl Check {
             Format::Text => tell(page, &checked, &name),
             Format::Json => writeln!(page, "{}", as_json(&checked, &name)),
         }
-        Ok(if checked.judgement.conforms() { Exit::Clean } else { Exit::Violation })
+        match (checked.judgement.conforms(), checked.judgement.is_empty()) {
+            (false, _) => Ok(Exit::Violation),
+            (true, false) => Ok(Exit::Clean),
+            (true, true) => Err(input(format!(
+                "{shown}: nothing was judged, because nothing in it puts a rule to the test; are its events those \
+                 of dialect `{name}`?"
+            ))),
+        }
     }
 }
 
@@ -120,10 +127,13 @@ fn tell(page: &Page, checked: &Checked, dialect: &str) {
     let unvisited: Vec<_> = coverage.unvisited().collect();
     let visited = coverage.states.len() - unvisited.len();
     let never =
-        if unvisited.is_empty() { String::new() } else { format!("; never: {}", unvisited.join(", ")) };
+        if unvisited.is_empty() { String::new() } else { format!("; never: {}", unvisited.join("; ")) };
     line(page, "states", &format!("{visited} of {} were visited{never}", coverage.states.len()));
     for (rule, because) in &coverage.not_judged {
         line(page, "leaves", &format!("{rule}: {because}"));
+    }
+    if judgement.is_empty() {
+        return;
     }
     let verdict = match (judgement.conforms(), judgement.excused.is_empty()) {
         (true, true) => format!("{GOOD}conforms{GOOD:#}"),
@@ -176,6 +186,7 @@ fn as_json(checked: &Checked, dialect: &str) -> serde_json::Value {
         "scenario": scenario,
         "dialect": dialect,
         "conforms": judgement.conforms(),
+        "judged": !judgement.is_empty(),
         "lines": lines,
         "records": judgement.records,
         "events": judgement.events,

@@ -89,10 +89,16 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    /// Nothing was found that is not let pass.
+    /// Nothing was found that is not let pass, which says little if the judgement [is empty](Self::is_empty).
     #[must_use]
     pub fn conforms(&self) -> bool {
         self.departures.is_empty()
+    }
+
+    /// No rule was put to the test and nothing was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.conforms() && self.coverage.tested().next().is_none()
     }
 }
 
