@@ -1,10 +1,11 @@
 //! `simvisor-adapters`: scenarios on runtimes as they are published, judged.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use simvisor_adapters::judge::{Terms, judge};
 use simvisor_adapters::play::{PLAY, play_from_stdin};
 use simvisor_adapters::sweep::{
@@ -259,6 +260,17 @@ fn shrink(
     }
 }
 
+/// Progress, for somebody who watches.
+fn bar(length: u64, noun: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style =
+        ProgressStyle::with_template(&format!("{{bar:40}} {{human_pos}}/{{human_len}} {noun}, {{eta}} left"))
+            .expect("the template is well formed");
+    ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr()).with_style(style)
+}
+
 impl Sweep {
     fn run(self) -> Result<ExitCode> {
         let subject = subject(&self.subject)
@@ -276,19 +288,18 @@ impl Sweep {
             jobs,
             patience_ms: self.patience_ms,
         };
-        let step = (self.seeds / 20).max(1);
-        let report = sweep(&me, &*subject, &terms, &options, &|done| {
-            if done.is_multiple_of(step) {
-                eprintln!("{done} of {} seeds", self.seeds);
-            }
-        })?;
+        let seeds = bar(self.seeds, "seeds");
+        let report = sweep(&me, &*subject, &terms, &options, &|done| seeds.set_position(done))?;
+        seeds.finish_and_clear();
         let out = self.out.clone().unwrap_or_else(|| Path::new("target/departures").join(subject.name()));
         std::fs::create_dir_all(&out)?;
         let mut rows = Vec::new();
+        let shrunk = bar(report.departures.len() as u64, "departures shrunk");
         for (number, distinct) in (1..).zip(&report.departures) {
-            eprintln!("shrinking {number} of {}: {}", report.departures.len(), distinct.rule);
             rows.push(self.example(&me, &terms, &out, number, distinct)?);
+            shrunk.inc(1);
         }
+        shrunk.finish_and_clear();
         match self.format {
             Format::Json => {
                 let json = SweepJson {
