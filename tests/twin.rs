@@ -25,9 +25,7 @@ use simvisor::runtime::{Role, Rt, Runtime as _};
 use simvisor::sync::Latch;
 use simvisor_sim::choice::Fit;
 use simvisor_sim::oracle::{Monitor, Rules};
-use simvisor_sim::scenario::{
-    Action, Behaviour, Disorder, Host, OnCancel, Play, Restart, Scenario, Span, generate,
-};
+use simvisor_sim::scenario::{Disorder, Host, Play, Scenario, generate};
 use simvisor_sim::search::{Runner, Verdict, replayed};
 use simvisor_sim::trace::{Header, Jitter, Record, Sink, Texts, What, record_line};
 use simvisor_sim::world::LaneKind;
@@ -178,42 +176,9 @@ fn in_the_simulator(scenario: &Scenario) -> (Verdict, Transcript) {
 
 /// The same story in whole milliseconds, without jitter and without what cannot be played on Tokio.
 fn coarse(mut scenario: Scenario) -> Scenario {
-    let round = |span: &mut Span| *span = Span((span.ns() + 500_000) / 1_000_000 * 1_000_000);
-    round(&mut scenario.run_at);
-    round(&mut scenario.config.grace);
-    round(&mut scenario.config.timeout);
-    scenario.config.disorder = Disorder::None;
-    scenario.calm_at.iter_mut().for_each(round);
-    for task in &mut scenario.tasks {
-        task.timeout.iter_mut().for_each(round);
-        round(&mut task.backoff.first);
-        round(&mut task.backoff.max);
-        task.backoff.jitter = Jitter::None;
-        if task.backoff.factor.fract() != 0.0 {
-            task.backoff.factor = 2.0;
-        }
-        if let Restart::Always { every: Some(every) } = &mut task.restart {
-            round(every);
-        }
-        for step in &mut task.script {
-            round(&mut step.run);
-            if let OnCancel::End { after, .. } = &mut step.on_cancel {
-                round(after);
-            }
-        }
-    }
-    for subscriber in &mut scenario.subscribers {
-        if let Behaviour::Slow { each } = &mut subscriber.behaviour {
-            round(each);
-        }
-    }
-    scenario.operations.retain(|operation| !matches!(operation.action, Action::SetWall { .. }));
-    scenario.operations.iter_mut().for_each(|operation| {
-        round(&mut operation.at);
-        if let Action::Cancel { wait: Some(wait), .. } = &mut operation.action {
-            round(wait);
-        }
-    });
+    scenario.round_to_millis();
+    scenario.leave_out_faults_of_the_world();
+    scenario.tasks.iter_mut().for_each(|task| task.backoff.jitter = Jitter::None);
     scenario
 }
 

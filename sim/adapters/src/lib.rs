@@ -10,7 +10,6 @@
 //! run under many interleavings.
 
 pub mod body;
-pub mod fit;
 pub mod judge;
 mod ledger;
 pub mod machine;

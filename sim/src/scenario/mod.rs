@@ -388,6 +388,52 @@ impl Scenario {
         self.tasks.iter().any(TaskDecl::may_spin)
     }
 
+    /// Rounds every time and span to whole milliseconds, and backoffs grow by whole factors, so that they stay whole:
+    /// what a runtime can play whose timers have that resolution, as Tokio's.
+    pub fn round_to_millis(&mut self) {
+        let round =
+            |span: &mut Span| *span = Span::from_millis(span.ns().saturating_add(500_000) / 1_000_000);
+        round(&mut self.run_at);
+        round(&mut self.config.grace);
+        round(&mut self.config.timeout);
+        self.calm_at.iter_mut().for_each(round);
+        for task in &mut self.tasks {
+            task.timeout.iter_mut().for_each(round);
+            round(&mut task.backoff.first);
+            round(&mut task.backoff.max);
+            if task.backoff.factor.fract() != 0.0 {
+                task.backoff.factor = 2.0;
+            }
+            if let Restart::Always { every: Some(every) } = &mut task.restart {
+                round(every);
+            }
+            for step in &mut task.script {
+                round(&mut step.run);
+                if let OnCancel::End { after, .. } = &mut step.on_cancel {
+                    round(after);
+                }
+            }
+        }
+        for subscriber in &mut self.subscribers {
+            if let Behaviour::Slow { each } = &mut subscriber.behaviour {
+                round(each);
+            }
+        }
+        self.receivers.iter_mut().for_each(|receiver| round(&mut receiver.pause));
+        for operation in &mut self.operations {
+            round(&mut operation.at);
+            if let Action::Cancel { wait: Some(wait), .. } = &mut operation.action {
+                round(wait);
+            }
+        }
+    }
+
+    /// Leaves out what only a simulation can play: events late or twice, and a wall clock that is set.
+    pub fn leave_out_faults_of_the_world(&mut self) {
+        self.config.disorder = Disorder::None;
+        self.operations.retain(|operation| !matches!(operation.action, Action::SetWall { .. }));
+    }
+
     /// Whether some operation is a shutdown.
     #[must_use]
     pub fn asks_for_shutdown(&self) -> bool {

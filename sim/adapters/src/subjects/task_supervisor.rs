@@ -23,7 +23,6 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 
 use crate::body::{Job, Returned};
-use crate::fit;
 use crate::stage::Stage;
 use crate::subject::{Reply, Request, Runtime, Subject};
 
@@ -38,8 +37,8 @@ impl Subject for TaskSupervisor {
     }
 
     fn fit(&self, scenario: &mut Scenario) {
-        fit::round(scenario);
-        fit::without_faults_of_the_world(scenario);
+        scenario.round_to_millis();
+        scenario.leave_out_faults_of_the_world();
         scenario.receivers.clear();
         scenario.subscribers.clear();
         scenario.config.controller = None;

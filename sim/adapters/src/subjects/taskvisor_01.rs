@@ -18,9 +18,9 @@ use taskvisor_01::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::body::{Job, Returned};
+use crate::machine;
 use crate::stage::Stage;
 use crate::subject::{Reply, Request, Runtime, Subject};
-use crate::{fit, machine};
 
 /// The queue of the subscriber that tells us of events.
 const OBSERVER_QUEUE: usize = 1 << 16;
@@ -37,9 +37,9 @@ impl Subject for Taskvisor01 {
     }
 
     fn fit(&self, scenario: &mut Scenario) {
-        fit::round(scenario);
-        fit::without_faults_of_the_world(scenario);
-        fit::run_instead_of_serve(scenario);
+        scenario.round_to_millis();
+        scenario.leave_out_faults_of_the_world();
+        run_instead_of_serve(scenario);
         scenario.receivers.clear();
         // Tokio's channels refuse a capacity of 0.
         if let Some(controller) = &mut scenario.config.controller {
@@ -85,6 +85,16 @@ impl Subject for Taskvisor01 {
             });
         }
         Arc::new(Running { supervisor: builder.build(), is_over: AtomicBool::new(false) })
+    }
+}
+
+/// There is no call that waits for a shutdown even when idle: the first task is there from the start instead.
+fn run_instead_of_serve(scenario: &mut Scenario) {
+    if scenario.mode == Mode::Serve {
+        scenario.mode = Mode::Run;
+        if let Some(first) = scenario.tasks.first_mut() {
+            first.start = true;
+        }
     }
 }
 

@@ -20,7 +20,6 @@ use taskvisor_09::{
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{Context, Job, Returned};
-use crate::fit;
 use crate::stage::Stage;
 use crate::subject::{Reply, Request, Runtime, Subject};
 
@@ -39,8 +38,8 @@ impl Subject for Taskvisor09 {
     }
 
     fn fit(&self, scenario: &mut Scenario) {
-        fit::round(scenario);
-        fit::without_faults_of_the_world(scenario);
+        scenario.round_to_millis();
+        scenario.leave_out_faults_of_the_world();
         scenario.receivers.clear();
         scenario.operations.retain(|operation| operation.action != Action::WaitReady);
         scenario

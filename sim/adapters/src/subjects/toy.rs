@@ -20,7 +20,6 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{Job, Returned};
-use crate::fit;
 use crate::stage::Stage;
 use crate::subject::{Reply, Request, Runtime, Subject};
 
@@ -54,8 +53,8 @@ impl Subject for Toy {
     }
 
     fn fit(&self, scenario: &mut Scenario) {
-        fit::round(scenario);
-        fit::without_faults_of_the_world(scenario);
+        scenario.round_to_millis();
+        scenario.leave_out_faults_of_the_world();
         scenario.receivers.clear();
         scenario.subscribers.clear();
         scenario.config.controller = None;
