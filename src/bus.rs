@@ -108,6 +108,12 @@ impl Bus {
         self.ring.borrow().receivers.iter().any(Option::is_some)
     }
 
+    /// Whether the next event overwrites the oldest.
+    pub(crate) fn is_full(&self) -> bool {
+        let ring = self.ring.borrow();
+        ring.events.len() == ring.capacity
+    }
+
     /// A receiver of every event published from now on.
     #[must_use]
     pub fn subscribe(&self) -> Receiver {

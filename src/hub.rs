@@ -77,7 +77,11 @@ impl Hub {
     fn stamp(&self, event: &mut Event) {
         event.seq = self.next_seq.get();
         self.next_seq.set(event.seq + 1);
-        self.rt.touches(if self.bus.is_heard() { Shared::Bus } else { Shared::DeafBus });
+        self.rt.touches(match self.bus.is_heard() {
+            true if self.bus.is_full() => Shared::FullBus,
+            true => Shared::Bus,
+            false => Shared::DeafBus,
+        });
         event.at = self.rt.wall();
         if let Some(observer) = &self.observer {
             observer.event(event);

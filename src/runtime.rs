@@ -178,12 +178,36 @@ impl WaitsFor {
 pub enum Shared<'a> {
     /// The bus, by publishing to it while somebody listens.
     Bus,
+    /// The bus, by publishing to it while somebody listens and it is full: the oldest event is overwritten.
+    FullBus,
     /// The bus, by publishing to it while nobody listens: only queries see a difference.
     DeafBus,
+    /// The bus, by finding nothing on it that was not received.
+    BusEnd,
     /// What events have told so far, by asking.
     Told,
-    /// The registry or its inbox.
+    /// Which names are registered, by asking.
     Registry,
+    /// Which names are registered, by changing it.
+    Names,
+    /// What is registered under this name.
+    Entry(&'a str),
+    /// The registry's inbox, by sending.
+    Inbox,
+    /// The registry's inbox, by finding it empty.
+    InboxEnd,
+    /// Whether the run may end, by asking.
+    Idle,
+    /// Whether the run may end, by telling whoever drives it that it may.
+    Driver,
+    /// The subscribers' queues, by appending to them.
+    Queues,
+    /// The subscribers' queues, by finding one of them full.
+    FullQueue,
+    /// A subscriber's queue, by taking from it.
+    Queue,
+    /// A subscriber's queue, by finding it empty.
+    QueueEnd,
     /// The controller's slots or its inbox.
     Slots,
     /// The permits for attempts.

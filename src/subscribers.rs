@@ -14,7 +14,7 @@ use crate::attempt::panic_message;
 use crate::bus::{Receiver, RecvError};
 use crate::event::Event;
 use crate::hub::Hub;
-use crate::runtime::{JobKey, PreemptPoint, Role, WaitsFor};
+use crate::runtime::{JobKey, PreemptPoint, Role, Rt, Shared, WaitsFor};
 
 /// Queue length of a subscriber that does not choose one.
 pub const DEFAULT_QUEUE_CAPACITY: usize = 1024;
@@ -78,13 +78,15 @@ impl Lane {
         self.queue.borrow().is_empty() && !self.in_hand.get()
     }
 
-    async fn take(&self) -> Rc<Event> {
+    async fn take(&self, rt: &Rt) -> Rc<Event> {
         poll_fn(|cx| match self.queue.borrow_mut().pop_front() {
             Some(event) => {
+                rt.touches(Shared::Queue);
                 self.in_hand.set(true);
                 Poll::Ready(event)
             }
             None => {
+                rt.touches(Shared::QueueEnd);
                 *self.worker.borrow_mut() = Some(cx.waker().clone());
                 Poll::Pending
             }
@@ -162,7 +164,14 @@ impl SubscriberSet {
     async fn listen(self: Rc<Self>, mut receiver: Receiver) {
         loop {
             self.hub.rt.waits_for(WaitsFor::Bus);
-            let received = receiver.recv().await;
+            let received = poll_fn(|cx| {
+                let received = receiver.poll_recv(cx);
+                if received.is_pending() {
+                    self.hub.rt.touches(Shared::BusEnd);
+                }
+                received
+            })
+            .await;
             self.listener.position.set(receiver.position());
             match received {
                 Ok(event) => {
@@ -184,12 +193,14 @@ impl SubscriberSet {
 
     /// Gives an event to every subscriber. Never waits (\[S5\]).
     fn emit(&self, event: &Rc<Event>) {
+        self.hub.rt.touches(Shared::Queues);
         for lane in &self.lanes {
             let why = {
                 let mut queue = lane.queue.borrow_mut();
                 if lane.closed.get() {
                     Some("closed")
                 } else if queue.len() >= lane.capacity {
+                    self.hub.rt.touches(Shared::FullQueue);
                     Some("full")
                 } else {
                     queue.push_back(Rc::clone(event));
@@ -216,7 +227,7 @@ impl SubscriberSet {
     async fn work(self: Rc<Self>, lane: Rc<Lane>) {
         loop {
             self.hub.rt.waits_for(WaitsFor::Queue);
-            let event = lane.take().await;
+            let event = lane.take(&self.hub.rt).await;
             self.hub.rt.point(PreemptPoint::WorkerTook).await;
             self.hub.rt.waits_for(WaitsFor::Handler);
             match handle(&*lane.subscriber, &event).await {

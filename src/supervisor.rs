@@ -284,6 +284,7 @@ impl Supervisor {
 
     async fn drive(&self, specs: Vec<TaskSpec>, mode: Mode) -> Result<(), RuntimeError> {
         let inner = &self.inner;
+        inner.hub.rt.touches(Shared::Everything);
         inner.check_start(&specs)?;
         let refused = inner.phase.get().is_stopping() && !specs.is_empty();
         inner.phase.set(inner.phase.get().started());
@@ -320,6 +321,7 @@ impl Inner {
     }
 
     pub(crate) fn wake_driver(&self) {
+        self.hub.rt.touches(Shared::Driver);
         let waker = self.progress.borrow_mut().take();
         if let Some(waker) = waker {
             waker.wake();
@@ -346,23 +348,29 @@ impl Inner {
     }
 
     pub(crate) fn add(&self, spec: &TaskSpec) -> Result<Incarnation, RuntimeError> {
-        self.hub.rt.touches(Shared::Registry);
+        let name = spec.name();
+        self.hub.rt.touches(Shared::Entry(&name));
         if !self.phase.get().accepts_adds() {
             return Err(RuntimeError::ShuttingDown);
         }
-        let name = spec.name();
         let Some(incarnation) = self.registry.borrow_mut().add(spec) else {
             return Err(RuntimeError::TaskAlreadyExists { name });
         };
+        self.hub.rt.touches(Shared::Names);
         let event = Event::unstamped(EventKind::TaskAddRequested).with_task(Arc::clone(&name));
         self.publish(event.with_spec(spec.clone()));
-        self.inbox.send(Message::Admit(name, incarnation));
+        self.send(Message::Admit(name, incarnation));
         Ok(incarnation)
+    }
+
+    fn send(&self, message: Message) {
+        self.hub.rt.touches(Shared::Inbox);
+        self.inbox.send(message);
     }
 
     /// Requests a removal; gives the latch that tells of its end, or nothing if there is no such task.
     fn remove(&self, name: &str, reason: Option<&'static str>) -> Option<Latch> {
-        self.hub.rt.touches(Shared::Registry);
+        self.hub.rt.touches(Shared::Entry(name));
         self.hub.rt.touches(Shared::Task(name));
         let mut registry = self.registry.borrow_mut();
         let (removed, token, name) = match registry.remove(name) {
@@ -383,7 +391,7 @@ impl Inner {
     /// As [`Inner::remove`], unless the name belongs to another incarnation by now (\[G5\]).
     #[cfg(feature = "controller")]
     pub(crate) fn remove_incarnation(&self, name: &str, incarnation: Incarnation) {
-        self.hub.rt.touches(Shared::Registry);
+        self.hub.rt.touches(Shared::Entry(name));
         let holds = self.registry.borrow().holds(name, incarnation);
         if holds {
             self.remove(name, None);
@@ -407,7 +415,14 @@ impl Inner {
     async fn registry_loop(self: Rc<Self>) {
         loop {
             self.hub.rt.waits_for(WaitsFor::Inbox);
-            let message = self.inbox.recv().await;
+            let message = poll_fn(|cx| {
+                let received = self.inbox.poll_recv(cx);
+                if received.is_pending() {
+                    self.hub.rt.touches(Shared::InboxEnd);
+                }
+                received
+            })
+            .await;
             self.hub.rt.point(PreemptPoint::RegistryMessage).await;
             match message {
                 Message::Admit(name, incarnation) => self.admit(&name, incarnation),
@@ -417,6 +432,7 @@ impl Inner {
     }
 
     fn admit(self: &Rc<Self>, name: &Arc<str>, incarnation: Incarnation) {
+        self.hub.rt.touches(Shared::Entry(name));
         let actor = {
             let registry = self.registry.borrow();
             let Some(entry) = registry.requested(name, incarnation) else { return };
@@ -444,7 +460,9 @@ impl Inner {
     }
 
     fn finish(&self, name: &Arc<str>, incarnation: Incarnation) {
+        self.hub.rt.touches(Shared::Entry(name));
         let Some(entry) = self.registry.borrow_mut().ended(name, incarnation) else { return };
+        self.hub.rt.touches(Shared::Names);
         self.removed(name, &entry);
         self.wake_driver();
     }
@@ -475,6 +493,7 @@ impl Inner {
             rt.waits_for(WaitsFor::Idle);
             poll_fn(|cx| self.poll_stop(mode, cx)).await;
             rt.point(PreemptPoint::BeforeEnd).await;
+            rt.touches(Shared::Everything);
             if let Phase::Stopping { requested_at } = self.phase.get() {
                 return Some(requested_at);
             }
@@ -486,6 +505,7 @@ impl Inner {
     }
 
     fn poll_stop(&self, mode: Mode, cx: &mut Context<'_>) -> Poll<()> {
+        self.hub.rt.touches(Shared::Idle);
         let idle = mode == Mode::UntilIdle && self.is_idle();
         if idle || self.phase.get().is_stopping() {
             return Poll::Ready(());
@@ -500,6 +520,7 @@ impl Inner {
         rt.waits_for(WaitsFor::AllRemoved);
         let mut grace = rt.sleep_until(requested_at.after(self.config.grace));
         let in_time = poll_fn(|cx| {
+            rt.touches(Shared::Everything);
             if self.registry.borrow().is_empty() {
                 return Poll::Ready(true);
             }
@@ -549,9 +570,12 @@ impl Inner {
         let rt = &self.hub.rt;
         rt.waits_for(WaitsFor::Drain);
         let mut patience = rt.sleep_until(rt.now().after(self.config.grace));
-        poll_fn(|cx| match self.subscribers.poll_drained(cx) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => Pin::new(&mut patience).poll(cx),
+        poll_fn(|cx| {
+            rt.touches(Shared::Everything);
+            match self.subscribers.poll_drained(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => Pin::new(&mut patience).poll(cx),
+            }
         })
         .await;
     }
@@ -566,8 +590,7 @@ struct EndNotice {
 
 impl Drop for EndNotice {
     fn drop(&mut self) {
-        self.inner.hub.rt.touches(Shared::Registry);
-        self.inner.inbox.send(Message::Ended(Arc::clone(&self.name), self.incarnation));
+        self.inner.send(Message::Ended(Arc::clone(&self.name), self.incarnation));
     }
 }
 

@@ -436,17 +436,19 @@ impl<T> Inbox<T> {
 
     /// The oldest message, once there is one.
     pub async fn recv(&self) -> T {
-        poll_fn(|cx| {
-            let mut inner = self.inner.borrow_mut();
-            match inner.messages.pop_front() {
-                Some(message) => Poll::Ready(message),
-                None => {
-                    inner.reader = Some(cx.waker().clone());
-                    Poll::Pending
-                }
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Polls for the oldest message; see [`Inbox::recv`].
+    pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<T> {
+        let mut inner = self.inner.borrow_mut();
+        match inner.messages.pop_front() {
+            Some(message) => Poll::Ready(message),
+            None => {
+                inner.reader = Some(cx.waker().clone());
+                Poll::Pending
             }
-        })
-        .await
+        }
     }
 
     /// The oldest message, if there is one.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use simvisor::runtime::PreemptPoint;
 
 use crate::rng::Numbers;
-use crate::schedule::{Footprint, Strategy};
+use crate::schedule::{Detail, Footprint, Strategy};
 use crate::world::LaneKind;
 
 /// Where a choice is made.
@@ -199,8 +199,11 @@ pub trait Guide: std::fmt::Debug + Send {
     /// A future of this role and name was spawned on `lane`; `twin` tells those of one role and name apart.
     fn spawned(&mut self, _lane: u32, _kind: LaneKind, _name: &Arc<str>, _twin: u32) {}
 
-    /// `lane` has become ready.
-    fn readied(&mut self, _lane: u32) {}
+    /// `lane` was woken, whether it was ready already or not.
+    fn woken(&mut self, _lane: u32) {}
+
+    /// A timer is due that wakes `lane`, or an unknown one (0). It fires now, or a choice says whether it does.
+    fn due(&mut self, _lane: u32) {}
 
     /// The step of `lane` has ended and has touched this.
     fn ended(&mut self, _lane: u32, _footprint: Footprint) {}
@@ -258,12 +261,12 @@ impl Chooser {
         self.calm = true;
     }
 
-    /// Whether anybody wants to know what steps touch.
-    pub(crate) fn wants_footprints(&self) -> bool {
+    /// How much anybody wants to know of what steps touch, if at all.
+    pub(crate) fn detail(&self) -> Option<Detail> {
         match &self.source {
-            Source::Drawn(strategy, _) => strategy.wants_footprints(),
-            Source::Replayed(..) => false,
-            Source::Guided(guide) => lock(guide).wants_footprints(),
+            Source::Drawn(strategy, _) => strategy.wants_footprints().then_some(Detail::Coarse),
+            Source::Replayed(..) => None,
+            Source::Guided(guide) => lock(guide).wants_footprints().then_some(Detail::Fine),
         }
     }
 
@@ -314,7 +317,21 @@ impl Chooser {
         match &mut self.source {
             Source::Drawn(strategy, numbers) => strategy.readied(lane, numbers),
             Source::Replayed(..) => {}
-            Source::Guided(guide) => lock(guide).readied(lane),
+            Source::Guided(_) => {}
+        }
+    }
+
+    /// As [`Guide::woken`].
+    pub(crate) fn woken(&mut self, lane: u32) {
+        if let Source::Guided(guide) = &self.source {
+            lock(guide).woken(lane);
+        }
+    }
+
+    /// As [`Guide::due`].
+    pub(crate) fn due(&mut self, lane: u32) {
+        if let Source::Guided(guide) = &self.source {
+            lock(guide).due(lane);
         }
     }
 

@@ -2,8 +2,30 @@
 //!
 //! A footprint is a set of *classes* and the set of classes that these conflict with. Publishing is one class and
 //! receiving another, so that they conflict with each other and not with themselves; waking a future conflicts with a
-//! step of that future and not with waking it again. Numbers of lanes and deadlines share a limited number of classes,
-//! so two footprints may seem to conflict that do not, and never the other way round.
+//! step of that future and not with waking it again. Numbers of lanes, names and deadlines share a limited number of
+//! classes, so two footprints may seem to conflict that do not, and never the other way round.
+//!
+//! A search of every schedule wants few conflicts, and gets footprints of more detail than strategies, for which a
+//! conflict is a hint where a bug may be. Where the order of two steps matters in some states only, as that of
+//! sending to a queue and receiving from it, the step that finds such a state says so: it is the one with the class of
+//! the other among those that it conflicts with. What it finds must then not depend on steps that it does not
+//! conflict with.
+
+use std::hash::BuildHasher;
+
+use rustc_hash::FxBuildHasher;
+use simvisor::runtime::{Shared, WaitsFor};
+
+use crate::world::LaneKind;
+
+/// How much footprints tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// What strategies want to know.
+    Coarse,
+    /// What a search wants to know.
+    Fine,
+}
 
 /// What a step had to do with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -59,6 +81,23 @@ const WAKE: u32 = STEP + LANES;
 const DEADLINE: u32 = WAKE + LANES;
 const LANES: u32 = 40;
 const DEADLINES: u32 = 128 - DEADLINE;
+/// In footprints for searches, classes of what they alone tell apart, of names and of deadlines are where those of
+/// deadlines are in others.
+const BUS_END: u32 = DEADLINE;
+const TELL: u32 = DEADLINE + 1;
+const NAMES: u32 = DEADLINE + 2;
+const SEND: u32 = DEADLINE + 3;
+const DRIVE: u32 = DEADLINE + 4;
+const QUEUE_END: u32 = DEADLINE + 5;
+const ENTRY: u32 = DEADLINE + 6;
+const ENTRIES: u32 = 19;
+const FINE_DEADLINE: u32 = ENTRY + ENTRIES;
+const FINE_DEADLINES: u32 = 128 - FINE_DEADLINE;
+
+/// The place of a number among so many.
+fn place(number: u64, places: u32) -> u32 {
+    (number % u64::from(places)) as u32
+}
 
 impl Footprint {
     /// There are this many classes.
@@ -91,6 +130,73 @@ impl Footprint {
     /// Takes from one subscriber's queue.
     pub const TAKES: Self = Self::class(TAKE, 1 << FEED);
 
+    /// What a future of the logic shares with others.
+    pub(crate) fn of_shared(what: Shared<'_>, detail: Detail, actor: impl Fn(&str) -> Option<u32>) -> Self {
+        use Detail::{Coarse, Fine};
+        match (what, detail) {
+            (Shared::Everything, _) => Self::EVERYTHING,
+            (Shared::Slots, _) => Self::SLOTS,
+            (Shared::Permits, _) => Self::PERMITS,
+            // Nothing was spawned under a name that no lane has.
+            (Shared::Task(name), _) => actor(name).map_or(Self::NONE, Self::of_lane),
+            (Shared::Bus | Shared::FullBus, Coarse) => Self::PUBLISHES,
+            (Shared::DeafBus, Coarse) => Self::PUBLISHES_UNHEARD,
+            (Shared::Told, Coarse) => Self::RECEIVES,
+            (Shared::Registry | Shared::Names | Shared::Entry(_) | Shared::Inbox, Coarse) => Self::REGISTRY,
+            // The lanes that find these have footprints of their own.
+            (Shared::BusEnd | Shared::InboxEnd | Shared::Idle | Shared::Driver, Coarse)
+            | (Shared::Queues | Shared::FullQueue | Shared::Queue | Shared::QueueEnd, Coarse) => Self::NONE,
+            (Shared::Bus, Fine) => Self::class(PUBLISH, 1 << PUBLISH | 1 << PUBLISH_UNHEARD),
+            (Shared::FullBus, Fine) => {
+                Self::class(PUBLISH, 1 << PUBLISH | 1 << PUBLISH_UNHEARD | 1 << RECEIVE)
+            }
+            (Shared::DeafBus, Fine) => Self::class(PUBLISH_UNHEARD, 0),
+            (Shared::BusEnd, Fine) => Self::class(BUS_END, 1 << PUBLISH),
+            (Shared::Told, Fine) => Self::class(TELL, 1 << PUBLISH | 1 << PUBLISH_UNHEARD),
+            (Shared::Registry, Fine) => Self::class(REGISTRY, 1 << NAMES),
+            (Shared::Names, Fine) => Self::class(NAMES, 0),
+            (Shared::Entry(name), Fine) => {
+                let class = ENTRY + place(FxBuildHasher.hash_one(name), ENTRIES);
+                Self::class(class, 1 << class)
+            }
+            (Shared::Inbox, Fine) => Self::class(SEND, 1 << SEND),
+            (Shared::InboxEnd, Fine) => Self { does: 0, against: 1 << SEND },
+            (Shared::Idle, Fine) => Self { does: 0, against: 1 << NAMES | 1 << SLOTS | 1 << DRIVE },
+            (Shared::Driver, Fine) => Self::class(DRIVE, 0),
+            (Shared::Queues, Fine) => Self::class(FEED, 0),
+            (Shared::FullQueue, Fine) => Self::class(FEED, 1 << TAKE),
+            (Shared::Queue, Fine) => Self::class(TAKE, 0),
+            (Shared::QueueEnd, Fine) => Self::class(QUEUE_END, 1 << FEED),
+        }
+    }
+
+    /// What every step of a future on a lane of this kind touches, besides the lane.
+    pub(crate) fn of_kind(kind: LaneKind, detail: Detail) -> Self {
+        match (kind, detail) {
+            (LaneKind::Other | LaneKind::Courier, _) | (LaneKind::Run, Detail::Coarse) => Self::EVERYTHING,
+            (LaneKind::Controller, _) => Self::SLOTS,
+            (LaneKind::Receiver, Detail::Coarse) => Self::RECEIVES,
+            // Most of its steps find the end of the bus.
+            (LaneKind::Receiver, Detail::Fine) => Self::class(RECEIVE, 1 << PUBLISH),
+            (LaneKind::Registry, Detail::Coarse) => Self::REGISTRY,
+            (LaneKind::Listener, Detail::Coarse) => Self::FEEDS,
+            (LaneKind::Worker, Detail::Coarse) => Self::TAKES,
+            // They tell what they touch. What the clock wakes says which timers fired.
+            (LaneKind::Run | LaneKind::Registry | LaneKind::Listener | LaneKind::Worker, Detail::Fine)
+            | (LaneKind::Clock | LaneKind::Actor | LaneKind::Operation, _) => Self::NONE,
+        }
+    }
+
+    /// What waiting for something touches.
+    pub(crate) fn of_wait(what: WaitsFor, detail: Detail) -> Self {
+        match (what, detail) {
+            (WaitsFor::Permit, _) => Self::PERMITS,
+            (WaitsFor::Bus, Detail::Coarse) => Self::RECEIVES,
+            (WaitsFor::Bus, Detail::Fine) => Self::class(RECEIVE, 0),
+            _ => Self::NONE,
+        }
+    }
+
     /// A step of the future on `lane`, or of another incarnation of it.
     #[must_use]
     pub fn of_lane(lane: u32) -> Self {
@@ -105,12 +211,23 @@ impl Footprint {
         Self::class(WAKE + lane, 1 << (STEP + lane))
     }
 
-    /// Sets a timer: timers of one instant fire in the order in which they were set.
+    /// Sets a timer: timers of one instant fire in the order in which they were set. A search knows which of them to
+    /// [mind](Footprint::mind).
     #[must_use]
-    pub fn sets_timer(deadline_ns: u64) -> Self {
+    pub(crate) fn sets_timer(deadline_ns: u64, detail: Detail) -> Self {
         let spread = deadline_ns.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        let class = DEADLINE + (spread % u64::from(DEADLINES)) as u32;
-        Self::class(class, 1 << class)
+        match detail {
+            Detail::Coarse => {
+                let class = DEADLINE + place(spread, DEADLINES);
+                Self::class(class, 1 << class)
+            }
+            Detail::Fine => Self::class(FINE_DEADLINE + place(spread, FINE_DEADLINES), 0),
+        }
+    }
+
+    /// Conflicts with all that have any of `classes`, as far as it has them itself.
+    pub(crate) fn mind(&mut self, classes: u128) {
+        self.against |= self.does & classes;
     }
 
     /// Both together.
@@ -122,7 +239,7 @@ impl Footprint {
     /// Whether the order of the two steps may matter.
     #[must_use]
     pub fn conflicts(self, other: Self) -> bool {
-        self.does & other.against != 0
+        (self.does & other.against) | (self.against & other.does) != 0
     }
 
     /// The numbers of the classes that it has.
@@ -131,7 +248,7 @@ impl Footprint {
     }
 
     /// The classes that it has, one bit each.
-    pub(super) fn class_bits(self) -> u128 {
+    pub(crate) fn class_bits(self) -> u128 {
         self.does
     }
 

@@ -18,6 +18,7 @@ mod weights;
 
 use std::sync::Arc;
 
+pub(crate) use footprint::Detail;
 pub use footprint::Footprint;
 pub use mutate::RUNS as CAMPAIGN;
 pub use profile::{Profile, Wanted};

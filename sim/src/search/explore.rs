@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::judge::{CaseRun, Finding, Judged, Runner, Seen};
 pub use super::odometer::{Bounds, Reduction};
-use super::odometer::{Frontier, Odometer};
+use super::odometer::{Contested, Frontier, Odometer};
 use super::outcome::Outcome;
 use super::replayed;
 use super::sweep::{NONDETERMINISM, PANIC, panic_message};
@@ -59,7 +59,7 @@ impl Default for ExploreOptions {
 const FORMAT: &str = "simvisor-exploration";
 
 /// Version of the state format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How far an exploration has come, and what it showed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -91,6 +91,8 @@ pub struct Exploration {
     pub states: FxHashSet<u64>,
     /// The behaviours, hashed.
     pub behaviours: FxHashSet<u64>,
+    /// Timers that may be late.
+    contested: Contested,
     /// What is left to do.
     left: Vec<Frontier>,
 }
@@ -135,8 +137,20 @@ impl Exploration {
             cases: BTreeMap::new(),
             states: FxHashSet::default(),
             behaviours: FxHashSet::default(),
+            contested: Contested::default(),
             left: vec![Frontier::default()],
         }
+    }
+
+    /// Begins again, because more timers may be late than was known. Gives false if there are none.
+    fn begin_again(&mut self, scenario: &Scenario, options: &ExploreOptions, shares: &[Share]) -> bool {
+        let mut contested = self.contested.clone();
+        shares.iter().for_each(|share| contested.add_all(&share.contested));
+        let is_more = contested != self.contested;
+        if is_more {
+            *self = Self { contested, ..Self::new(scenario, options) };
+        }
+        is_more
     }
 
     /// Whether there is nothing left to do.
@@ -237,26 +251,26 @@ pub fn explore(
     stop: &AtomicBool,
     mut watch: impl FnMut(ExploreProgress),
 ) {
-    let pool = Pool {
-        work: Mutex::new(Work { parts: std::mem::take(&mut exploration.left), busy: 0 }),
-        change: Condvar::new(),
-        hungry: AtomicUsize::new(0),
-        runs: AtomicU64::new(0),
-        stop,
-        runs_max: options.runs_max,
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..options.jobs.max(1)).map(|_| scope.spawn(|| pool.labour(scenario, options))).collect();
-        while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-            std::thread::park_timeout(Duration::from_millis(if threads.is_empty() { 0 } else { 20 }));
-            watch(ExploreProgress { runs: pool.runs.load(Ordering::Relaxed) });
+    let runs = AtomicU64::new(0);
+    loop {
+        let pool = Pool {
+            work: Mutex::new(Work { parts: std::mem::take(&mut exploration.left), busy: 0 }),
+            change: Condvar::new(),
+            hungry: AtomicUsize::new(0),
+            runs: &runs,
+            stop,
+            runs_max: options.runs_max,
+            contested: exploration.contested.clone(),
+            is_outdated: AtomicBool::new(false),
+        };
+        let shares = pool.share_out(scenario, options, &mut watch);
+        if exploration.begin_again(scenario, options, &shares) {
+            continue;
         }
-        for thread in threads {
-            exploration.add(thread.join().expect("what runs do is caught"));
-        }
-    });
-    exploration.left = pool.work.into_inner().unwrap_or_else(PoisonError::into_inner).parts;
+        shares.into_iter().for_each(|share| exploration.add(share));
+        exploration.left = pool.work.into_inner().unwrap_or_else(PoisonError::into_inner).parts;
+        return;
+    }
 }
 
 /// What is left to do, for all threads.
@@ -265,9 +279,12 @@ struct Pool<'a> {
     change: Condvar,
     /// How many threads wait for work.
     hungry: AtomicUsize,
-    runs: AtomicU64,
+    runs: &'a AtomicU64,
     stop: &'a AtomicBool,
     runs_max: u64,
+    contested: Contested,
+    /// More timers may be late than was known.
+    is_outdated: AtomicBool,
 }
 
 struct Work {
@@ -286,6 +303,7 @@ struct Share {
     cases: BTreeMap<String, Case>,
     states: FxHashSet<u64>,
     behaviours: FxHashSet<u64>,
+    contested: Contested,
 }
 
 impl Share {
@@ -298,8 +316,27 @@ impl Share {
 const RUNS_PER_LOOK: u64 = 64;
 
 impl Pool<'_> {
+    /// All threads work until there is nothing more to do.
+    fn share_out(
+        &self,
+        scenario: &Scenario,
+        options: &ExploreOptions,
+        watch: &mut impl FnMut(ExploreProgress),
+    ) -> Vec<Share> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..options.jobs.max(1)).map(|_| scope.spawn(|| self.labour(scenario, options))).collect();
+            while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                std::thread::park_timeout(Duration::from_millis(if threads.is_empty() { 0 } else { 20 }));
+                watch(ExploreProgress { runs: self.runs.load(Ordering::Relaxed) });
+            }
+            threads.into_iter().map(|thread| thread.join().expect("what runs do is caught")).collect()
+        })
+    }
+
     fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.runs.load(Ordering::Relaxed) >= self.runs_max
+        self.is_outdated.load(Ordering::Relaxed)
+            || self.stop.load(Ordering::Relaxed) || self.runs.load(Ordering::Relaxed) >= self.runs_max
     }
 
     /// The next part, once there is one; `None` when all is done.
@@ -338,6 +375,7 @@ impl Pool<'_> {
 
     fn labour(&self, scenario: &Scenario, options: &ExploreOptions) -> Share {
         let mut worker = Worker::new(options);
+        lock(&worker.odometer).contested = self.contested.clone();
         while let Some(part) = self.take() {
             lock(&worker.odometer).frontier = part;
             let (mut runs, mut is_new) = (0, true);
@@ -345,6 +383,10 @@ impl Pool<'_> {
                 worker.run(scenario, options);
                 runs += 1;
                 let mut odometer = lock(&worker.odometer);
+                if odometer.has_news {
+                    self.is_outdated.store(true, Ordering::Relaxed);
+                    break None;
+                }
                 if !odometer.frontier.advance() {
                     break None;
                 }
@@ -364,6 +406,7 @@ impl Pool<'_> {
             self.runs.fetch_add(runs, Ordering::Relaxed);
             self.put_down(rest);
         }
+        worker.share.contested = lock(&worker.odometer).contested.clone();
         worker.share
     }
 }

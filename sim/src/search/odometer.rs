@@ -8,8 +8,11 @@
 //! each class of equal orders is carried to its end.
 //!
 //! A timer that waits for its own turn, while others of its instant have fired, makes a difference only if whoever waits
-//! for it runs in between. Where that was not so, the run comes to the same as one in which the timer fired at once,
-//! and is given up too.
+//! for it runs in between, and for that somebody else has to wake it. Which timers this can happen to is not known
+//! before. So at first none waits, and the order in which they were set does not count as a conflict either. Where a
+//! lane is then seen to be woken after its timer has fired and before it has run, its timers of that instant are
+//! *contested*: the exploration begins again, in which they may wait, and their order with others counts. It ends with
+//! one in which there was nothing new of that kind. A run in which a timer waited and nobody ran in between is given up.
 //!
 //! Without bounds every preemption point ends a step, so that what a search tells apart is steps and nothing else. With
 //! bounds sleep sets would leave out too much, and are not used: *delay bounding* (Emmi, Qadeer, Rakamarić, POPL 2011)
@@ -21,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::choice::{CLOCK_LANE, Guide, Site};
 use crate::rng::Numbers;
-use crate::schedule::Footprint;
+use crate::schedule::{Detail, Footprint};
 
 /// How far schedules may be from the plain one. `None` is without bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -55,6 +58,33 @@ pub enum Reduction {
 
 /// A lane that was tried, and what its step touched.
 type Tried = (u32, Footprint);
+
+/// Timers that may be late, by the lane that they wake: the classes of their deadlines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Contested(Vec<u128>);
+
+impl Contested {
+    fn of(&self, lane: u32) -> u128 {
+        self.0.get(lane as usize).copied().unwrap_or(0)
+    }
+
+    /// Adds some; whether any of them is new.
+    fn add(&mut self, lane: u32, deadlines: u128) -> bool {
+        let lane = lane as usize;
+        if self.0.len() <= lane {
+            self.0.resize(lane + 1, 0);
+        }
+        let is_new = deadlines & !self.0[lane] != 0;
+        self.0[lane] |= deadlines;
+        is_new
+    }
+
+    pub(super) fn add_all(&mut self, other: &Self) {
+        for (lane, &deadlines) in (0..).zip(&other.0) {
+            self.add(lane, deadlines);
+        }
+    }
+}
 
 /// A choice with other outcomes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -166,6 +196,15 @@ pub(super) struct Odometer {
     spent: Spent,
     /// The current step ends by an interruption, so that the same lane need not go on.
     interrupted: bool,
+    /// Timers that may be late, and whether this run has added some.
+    pub(super) contested: Contested,
+    pub(super) has_news: bool,
+    /// The deadline that it is, how many timers were due, and which lanes they have woken that did not run since.
+    deadline: u128,
+    due: usize,
+    fired: Vec<u32>,
+    /// The lane of the timer that is due next.
+    due_lane: u32,
     /// Steps of this run; the last one of each lane; the last one before timers were told apart, and before that.
     steps: u64,
     last_step: Vec<u64>,
@@ -220,6 +259,12 @@ impl Odometer {
             asleep: Vec::new(),
             spent: Spent::default(),
             interrupted: false,
+            contested: Contested::default(),
+            has_news: false,
+            deadline: 0,
+            due: 0,
+            fired: Vec::new(),
+            due_lane: 0,
             steps: 0,
             last_step: Vec::new(),
             told_apart: 0,
@@ -238,6 +283,8 @@ impl Odometer {
         self.asleep.clear();
         self.spent = Spent::default();
         self.interrupted = false;
+        self.has_news = false;
+        self.instant(0);
         self.steps = 0;
         self.last_step.clear();
         self.told_apart = 0;
@@ -349,6 +396,16 @@ impl Odometer {
         Some(lane)
     }
 
+    /// Whether the timer that is due next may be late. One that wakes an unknown lane may.
+    fn is_contested(&self) -> bool {
+        self.due_lane == 0 || self.contested.of(self.due_lane) & self.deadline != 0
+    }
+
+    /// A timer of `lane` that is due now may make a difference by being late.
+    fn contest(&mut self, lane: u32) {
+        self.has_news |= self.contested.add(lane, self.deadline);
+    }
+
     fn delay(&mut self, by: usize) {
         self.spent.delays = self.spent.delays.saturating_add(u32::try_from(by).unwrap_or(u32::MAX));
     }
@@ -362,19 +419,41 @@ impl Guide for Odometer {
     fn picks(&mut self, ready: &[u32]) -> Option<u32> {
         let lane = self.next(ready)?;
         self.running = lane;
+        self.fired.retain(|&other| other != lane);
         self.told_apart_before = self.told_apart;
         Some(lane)
     }
 
-    fn readied(&mut self, lane: u32) {
-        let last_step = self.last_step.get(lane as usize).copied().unwrap_or(0);
-        if self.reduction == Reduction::SleepSets
-            && self.running == CLOCK_LANE
-            && last_step <= self.told_apart_before
-        {
-            self.pruned = true;
+    fn instant(&mut self, now_ns: u64) {
+        self.deadline = Footprint::sets_timer(now_ns, Detail::Fine).class_bits();
+        self.due = 0;
+        self.fired.clear();
+    }
+
+    fn due(&mut self, lane: u32) {
+        self.due_lane = lane;
+        if self.running == CLOCK_LANE || self.reduction == Reduction::Off {
+            return;
+        }
+        self.due += 1;
+        if self.fired.contains(&lane) {
+            self.contest(lane);
+        }
+        self.fired.push(lane);
+    }
+
+    fn woken(&mut self, lane: u32) {
+        if self.reduction == Reduction::Off {
+            return;
+        }
+        if self.running == CLOCK_LANE {
+            let last_step = self.last_step.get(lane as usize).copied().unwrap_or(0);
+            self.pruned |= last_step <= self.told_apart_before;
+        } else if self.running != 0 && self.due > 1 && self.fired.contains(&lane) {
+            self.contest(lane);
         }
     }
+
     fn decides(&mut self, site: Site, arity: u32, ready: u32) -> u32 {
         if site.is_preemption() {
             if ready == 0 {
@@ -392,6 +471,9 @@ impl Guide for Odometer {
             return value;
         }
         if site == Site::TimerTie {
+            if self.reduction == Reduction::SleepSets && !self.is_contested() {
+                return 0;
+            }
             self.told_apart = self.steps;
             let left = left(self.bounds.delays, self.spent.delays)
                 .min(left(self.bounds.late_timers, self.spent.late_timers));
@@ -403,8 +485,9 @@ impl Guide for Odometer {
         self.value(arity - 1)
     }
 
-    fn ended(&mut self, lane: u32, footprint: Footprint) {
+    fn ended(&mut self, lane: u32, mut footprint: Footprint) {
         self.running = 0;
+        footprint.mind(self.contested.of(lane));
         self.steps += 1;
         if self.last_step.len() <= lane as usize {
             self.last_step.resize(lane as usize + 1, 0);

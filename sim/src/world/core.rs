@@ -15,7 +15,7 @@ use super::timers::{Due, Timers};
 use super::waker::{self, WakeName};
 use super::{End, Limits, Stuck};
 use crate::choice::{CLOCK_LANE, Chooser, Named, Site, Source};
-use crate::schedule::Footprint;
+use crate::schedule::{Detail, Footprint};
 
 /// Wall-clock time at the start of every world: 2000-01-01T00:00:00Z, in seconds since the Unix epoch.
 const WALL_START_S: u64 = 946_684_800;
@@ -36,7 +36,7 @@ pub(crate) struct Core {
     /// Whoever runs the world has said that it is over.
     stopped: Cell<bool>,
     /// Somebody wants to know what steps touch.
-    tracks: Cell<bool>,
+    tracks: Cell<Option<Detail>>,
     nameless: Arc<str>,
     /// Never borrowed while foreign code runs: futures, their drops and their wakers come back here.
     state: RefCell<State>,
@@ -52,7 +52,7 @@ struct State {
     held_again: Vec<Due>,
     lanes: Lanes,
     chooser: Chooser,
-    tracks: bool,
+    tracks: Option<Detail>,
     /// Memory for the lanes that a search picks from.
     by_age: Vec<u32>,
 }
@@ -78,8 +78,9 @@ impl State {
         if self.slots.make_ready(slot) {
             self.chooser.readied(lane);
         }
-        if self.tracks {
+        if self.tracks.is_some() {
             self.chooser.touches(Footprint::wakes(self.lanes.get(lane).first));
+            self.chooser.woken(lane);
         }
     }
 
@@ -98,20 +99,12 @@ impl State {
 
     /// What every step of a future touches: what it is by its role.
     fn footprint_of(&self, slot: u32) -> Footprint {
+        let Some(detail) = self.tracks else { return Footprint::NONE };
         let slot = self.slots.get(slot);
         let lane = self.lanes.get(slot.lane);
         let mut footprint = Footprint::of_lane(lane.first);
-        footprint.add(match lane.kind {
-            LaneKind::Run | LaneKind::Other | LaneKind::Courier => Footprint::EVERYTHING,
-            LaneKind::Registry => Footprint::REGISTRY,
-            LaneKind::Controller => Footprint::SLOTS,
-            LaneKind::Listener => Footprint::FEEDS,
-            LaneKind::Worker => Footprint::TAKES,
-            LaneKind::Receiver => Footprint::RECEIVES,
-            // What the clock wakes says which timers fired.
-            LaneKind::Clock | LaneKind::Actor | LaneKind::Operation => Footprint::NONE,
-        });
-        footprint.add(footprint_of_wait(slot.waits_for));
+        footprint.add(Footprint::of_kind(lane.kind, detail));
+        footprint.add(Footprint::of_wait(slot.waits_for, detail));
         footprint
     }
 
@@ -151,7 +144,7 @@ impl State {
             Pick::GiveUp => return Next::GiveUp,
         };
         self.unready(slot);
-        let footprint = if self.tracks { self.footprint_of(slot) } else { Footprint::NONE };
+        let footprint = self.footprint_of(slot);
         let entry = self.slots.get_mut(slot);
         self.chooser.begins(entry.lane, footprint);
         entry.turns += 1;
@@ -206,9 +199,14 @@ impl State {
         self.chooser.choose(site, name, arity, self.slots.ready_count())
     }
 
-    /// Whether the next of several timers that are due fires at once.
-    fn fires_at_once(&mut self) -> bool {
-        self.choose(Site::TimerTie, 2) == 0
+    /// Whether a timer that is due, the first or a further one, fires at once.
+    fn fires_at_once(&mut self, due: Due, is_first: bool) -> bool {
+        if self.chooser.is_guided() {
+            let name = self.timers.waiter(due).and_then(WakeName::of);
+            let lane = name.filter(|name| self.slots.is_live(name.slot, name.generation));
+            self.chooser.due(lane.map_or(0, |name| self.slots.get(name.slot).lane));
+        }
+        is_first || self.choose(Site::TimerTie, 2) == 0
     }
 
     /// Fires a timer; a waker that is not of this engine is given back, for the caller to use.
@@ -307,7 +305,7 @@ impl Core {
             held_again: Vec::new(),
             lanes: Lanes::default(),
             chooser: no_choices(),
-            tracks: false,
+            tracks: None,
             by_age: Vec::new(),
         };
         Rc::new(Self {
@@ -321,7 +319,7 @@ impl Core {
             wall: Cell::new((0, 0, wall_at(0, 0))),
             deliveries: Cell::new(1),
             stopped: Cell::new(false),
-            tracks: Cell::new(false),
+            tracks: Cell::new(None),
             nameless: Arc::from(""),
             state: RefCell::new(state),
         })
@@ -332,7 +330,7 @@ impl Core {
         let state = &mut *self.state.borrow_mut();
         state.chooser = Chooser::new(source, tape);
         state.chooser.instant(0);
-        state.tracks = state.chooser.wants_footprints();
+        state.tracks = state.chooser.detail();
         self.tracks.set(state.tracks);
         let clock = state.lanes.find(LaneKind::Clock, &self.nameless);
         assert_eq!(clock, CLOCK_LANE, "the clock's lane is the first of every world");
@@ -342,8 +340,8 @@ impl Core {
 
     pub(super) fn take_chooser(&self) -> Chooser {
         let state = &mut *self.state.borrow_mut();
-        self.tracks.set(false);
-        state.tracks = false;
+        self.tracks.set(None);
+        state.tracks = None;
         std::mem::replace(&mut state.chooser, no_choices())
     }
 
@@ -522,7 +520,7 @@ impl Core {
             if let Some(name) = state.timers.soon().and_then(WakeName::of) {
                 state.slots.fetch(name.slot);
             }
-            if first || state.fires_at_once() {
+            if state.fires_at_once(due, first) {
                 state = self.fire(state, due);
             } else {
                 state.held.push(due);
@@ -540,7 +538,7 @@ impl Core {
             if !state.timers.is_due(due) {
                 continue; // dropped meanwhile
             }
-            if first || state.fires_at_once() {
+            if state.fires_at_once(due, first) {
                 state = self.fire(state, due);
             } else {
                 state.held.push(due);
@@ -582,8 +580,8 @@ impl Runtime for Core {
         }
         let owner = if self.running.get() == NONE { Owner::Outside } else { self.owner.get() };
         let state = &mut *self.state.borrow_mut();
-        if state.tracks {
-            state.chooser.touches(Footprint::sets_timer(deadline.0));
+        if let Some(detail) = state.tracks {
+            state.chooser.touches(Footprint::sets_timer(deadline.0, detail));
         }
         Some(state.timers.insert(deadline.0, owner, cx.waker().clone()))
     }
@@ -617,7 +615,7 @@ impl Runtime for Core {
         let mut state = self.state.borrow_mut();
         if state.slots.is_live(slot, generation) {
             assert_ne!(self.running.get(), slot, "a future cannot abort itself");
-            if state.tracks {
+            if state.tracks.is_some() {
                 let first = state.lanes.get(state.slots.get(slot).lane).first;
                 state.chooser.touches(Footprint::of_lane(first));
             }
@@ -664,28 +662,15 @@ impl Runtime for Core {
 
     fn waits_for(&self, what: WaitsFor) {
         self.waits_for.set(what);
-        if self.tracks.get() {
-            self.note(footprint_of_wait(what));
+        if let Some(detail) = self.tracks.get() {
+            self.note(Footprint::of_wait(what, detail));
         }
     }
 
     fn touches(&self, what: Shared<'_>) {
-        if !self.tracks.get() {
-            return;
-        }
-        self.note(match what {
-            Shared::Bus => Footprint::PUBLISHES,
-            Shared::DeafBus => Footprint::PUBLISHES_UNHEARD,
-            Shared::Told => Footprint::RECEIVES,
-            Shared::Registry => Footprint::REGISTRY,
-            Shared::Slots => Footprint::SLOTS,
-            Shared::Permits => Footprint::PERMITS,
-            Shared::Task(name) => match self.state.borrow().lanes.first(LaneKind::Actor, name) {
-                Some(lane) => Footprint::of_lane(lane),
-                None => Footprint::NONE, // nothing of this name was ever spawned
-            },
-            Shared::Everything => Footprint::EVERYTHING,
-        });
+        let Some(detail) = self.tracks.get() else { return };
+        let actor = |name: &str| self.state.borrow().lanes.first(LaneKind::Actor, name);
+        self.note(Footprint::of_shared(what, detail, actor));
     }
 }
 
@@ -693,15 +678,6 @@ fn wall_at(now_ns: u64, offset_ns: i64) -> SystemTime {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(WALL_START_S) + Duration::from_nanos(now_ns);
     let offset = Duration::from_nanos(offset_ns.unsigned_abs());
     if offset_ns < 0 { time - offset } else { time + offset }
-}
-
-/// What waiting for something touches.
-fn footprint_of_wait(what: WaitsFor) -> Footprint {
-    match what {
-        WaitsFor::Permit => Footprint::PERMITS,
-        WaitsFor::Bus => Footprint::RECEIVES,
-        _ => Footprint::NONE,
-    }
 }
 
 /// What comes of picking.

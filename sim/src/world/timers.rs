@@ -317,6 +317,11 @@ impl Timers {
         self.timers[later.index as usize].waker.as_ref()
     }
 
+    /// Who waits for a timer that is due.
+    pub(super) fn waiter(&self, due: Due) -> Option<&Waker> {
+        self.timers[due.index as usize].waker.as_ref()
+    }
+
     /// Fires a timer; gives the waker of whoever waits for it.
     pub(super) fn fire(&mut self, due: Due) -> Option<Waker> {
         assert!(self.is_due(due), "timers are fired that are due and were not dropped");
