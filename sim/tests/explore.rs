@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 
 use simvisor_sim::rng::{Numbers, Stream};
 use simvisor_sim::scenario::{
-    Action, Config, Ending, Mode, OnCancel, Operation, ReceiverDecl, Restart, Scenario, Span, Step,
-    SubscriberDecl, TaskDecl, from_toml,
+    Action, Admission, Backoff, Behaviour, Config, Controller, Ending, Mode, OnCancel, Operation,
+    ReceiverDecl, Restart, Scenario, Span, Step, SubscriberDecl, TaskDecl, from_toml,
 };
 use simvisor_sim::search::{Bounds, Exploration, ExploreOptions, Reduction, StateError, estimate, explore};
 
@@ -79,6 +79,79 @@ fn small_world(seed: u64) -> Scenario {
     }
 }
 
+/// A small world in which much meets at one instant. Each has one of four things that its futures contend for: slots,
+/// tiny queues, a permit, deadlines.
+fn crowded_world(seed: u64) -> Scenario {
+    let mut numbers = Numbers::new(seed, Stream::Scenario);
+    let ms = [1_000_000, 2_000_000].map(Span);
+    let [has_slots, has_queues, has_permit] = [0, 1, 2].map(|kind| seed % 4 == kind);
+    let endings = [Ending::Ok, Ending::Fail, Ending::Fail, Ending::Panic];
+    let tasks: Vec<TaskDecl> = (0..if has_slots || has_queues { 1 } else { 1 + numbers.below(2) })
+        .map(|task| {
+            let run = numbers.pick(&[Span(0), ms[0], ms[0]]);
+            let first = Step { run, then: numbers.pick(&endings), on_cancel: OnCancel::default() };
+            TaskDecl {
+                script: vec![first, Step::default()],
+                restart: if has_slots {
+                    Restart::Never
+                } else {
+                    numbers.pick(&[Restart::OnFailure, Restart::Never])
+                },
+                backoff: Backoff { first: ms[0], ..Backoff::default() },
+                timeout: numbers.chance((1, 3)).then_some(ms[0]),
+                start: numbers.chance(if has_slots { (1, 2) } else { (9, 10) }),
+                ..task_named(&format!("t{task}"))
+            }
+        })
+        .collect();
+    let operations = (0..if has_slots { 2 } else { numbers.below(3) })
+        .map(|_| {
+            let task = tasks[numbers.below(tasks.len() as u32) as usize].name.clone();
+            let how = numbers.pick(&[Admission::Queue, Admission::Replace, Admission::DropIfRunning]);
+            let action = match numbers.below(9) {
+                kind if has_slots && kind < 7 => Action::Submit { task, how, at_once: kind < 2 },
+                0 | 1 => Action::Add(task),
+                2 => Action::Remove(task),
+                3 | 4 => Action::Cancel { task, wait: numbers.chance((1, 2)).then_some(ms[0]) },
+                5 => Action::IsAlive(task),
+                6 => Action::List,
+                7 => Action::WaitReady,
+                _ => Action::Shutdown,
+            };
+            Operation { at: numbers.pick(&[ms[0], ms[0], ms[1]]), action }
+        })
+        .collect();
+    let behaviours = [Behaviour::Quick, Behaviour::Slow { each: ms[0] }, Behaviour::Panics { every: 2 }];
+    let listens = has_queues.then(|| numbers.chance((2, 3)));
+    let subscribers = (listens == Some(true))
+        .then(|| SubscriberDecl {
+            name: "s".to_owned(),
+            capacity: 1 + numbers.below(2),
+            behaviour: numbers.pick(&behaviours),
+        })
+        .into_iter()
+        .collect();
+    let receivers = (listens == Some(false))
+        .then(|| ReceiverDecl { name: "r".to_owned(), pause: numbers.pick(&[Span(0), ms[0]]) })
+        .into_iter()
+        .collect();
+    Scenario {
+        mode: Mode::Run,
+        config: Config {
+            max_concurrent: u32::from(has_permit),
+            grace: numbers.pick(&ms),
+            bus_capacity: if has_queues { 1 + numbers.below(3) } else { 1024 },
+            controller: has_slots.then_some(Controller { queue_capacity: 1, slot_capacity: 1 }),
+            ..Config::default()
+        },
+        tasks,
+        subscribers,
+        receivers,
+        operations,
+        ..from_toml("").expect("nothing is a scenario")
+    }
+}
+
 fn task_named(name: &str) -> TaskDecl {
     let text = format!("[[task]]\nname = \"{name}\"");
     from_toml(&text).expect("a task is a scenario").tasks.remove(0)
@@ -109,12 +182,13 @@ macro_rules! proofs {
 }
 
 proofs! {
-    cancel_at_the_end: "cancel-at-the-end" is (87, 2, 5);
-    removal_at_the_end_of_backoff: "removal-at-the-end-of-backoff" is (2_278, 1, 2);
-    replace_at_the_exit: "replace-at-the-exit" is (334_680, 1, 6);
-    shutdown_at_a_restart: "shutdown-at-a-restart" is (314, 1, 2);
-    two_cancels: "two-cancels" is (756, 3, 3);
-    two_incarnations: "two-incarnations" is (3_118, 7, 18);
+    four_that_restart_together: "four-that-restart-together" is (1_536, 1, 1);
+    cancel_at_the_end: "cancel-at-the-end" is (44, 2, 5);
+    removal_at_the_end_of_backoff: "removal-at-the-end-of-backoff" is (224, 1, 2);
+    replace_at_the_exit: "replace-at-the-exit" is (5_088, 1, 6);
+    shutdown_at_a_restart: "shutdown-at-a-restart" is (90, 1, 2);
+    two_cancels: "two-cancels" is (192, 3, 3);
+    two_incarnations: "two-incarnations" is (1_072, 7, 18);
 }
 
 fn small() -> Scenario {
@@ -123,7 +197,7 @@ fn small() -> Scenario {
 
 #[test]
 fn an_exploration_that_was_stopped_goes_on_to_the_same_end() {
-    let scenario = small();
+    let scenario = proof(include_str!("../scenarios/proofs/two-incarnations.toml"));
     let whole = explored(&scenario, &one_thread());
     let options = ExploreOptions { runs_max: 100, jobs: 2, ..ExploreOptions::default() };
     let mut exploration = Exploration::new(&scenario, &options);
@@ -135,7 +209,7 @@ fn an_exploration_that_was_stopped_goes_on_to_the_same_end() {
         explore(&scenario, &options, &mut exploration, &AtomicBool::new(false), |_| ());
         stops += 1;
     }
-    assert!(stops > 3, "{stops}");
+    assert!(stops > 5, "{stops}");
     assert_eq!(counts(&exploration), counts(&whole));
     assert_eq!((exploration.states, exploration.behaviours), (whole.states, whole.behaviours));
 }
@@ -151,6 +225,50 @@ fn a_state_of_something_else_is_refused_with_the_reason() {
     let mut older = exploration;
     "0.0.1".clone_into(&mut older.simvisor);
     assert_eq!(older.check(&scenario, &options), Err(StateError::Simvisor("0.0.1".to_owned())));
+}
+
+/// Two submissions to a slot meet, and there is room for one.
+const TWO_SUBMISSIONS: &str = r#"
+[config.controller]
+queue_capacity = 1
+slot_capacity = 1
+
+[[task]]
+name = "base"
+start = true
+restart = "never"
+script = [{ run = "2ms" }]
+
+[[task]]
+name = "deploy"
+restart = "never"
+script = [{ run = "3ms" }]
+
+[[operation]]
+at = "1ms"
+do = { submit = { task = "deploy", how = "replace", try = true } }
+
+[[operation]]
+at = "1ms"
+do = { submit = { task = "deploy", how = "queue", try = true } }
+"#;
+
+#[test]
+fn a_bounded_search_finds_nothing_that_is_left_out() {
+    for text in [
+        include_str!("../scenarios/proofs/removal-at-the-end-of-backoff.toml"),
+        include_str!("../scenarios/proofs/replace-at-the-exit.toml"),
+        include_str!("../scenarios/proofs/two-incarnations.toml"),
+        TWO_SUBMISSIONS,
+    ] {
+        let scenario = proof(text);
+        let all = explored(&scenario, &ExploreOptions::default());
+        let bounds = Bounds { delays: Some(2), ..Bounds::default() };
+        let some = explored(&scenario, &ExploreOptions { bounds, ..ExploreOptions::default() });
+        assert!(all.is_complete() && some.is_complete());
+        assert!(some.states.is_subset(&all.states) && some.behaviours.is_subset(&all.behaviours), "{text}");
+        assert!(some.behaviours.len() > 1, "{text}");
+    }
 }
 
 #[test]
@@ -189,17 +307,37 @@ fn an_estimate_is_of_the_right_size() {
 
 #[test]
 fn reduction_leaves_out_orders_and_no_outcome() {
-    const WORLDS: usize = 200;
+    let (manifold, all, reduced) = compare_with_all(small_world, 200, 5_000, 1);
+    assert!(manifold > 50 && reduced * 8 < all, "{manifold} {reduced} {all}");
+}
+
+#[test]
+fn reduction_leaves_out_no_outcome_where_much_meets() {
+    let (manifold, all, reduced) = compare_with_all(crowded_world, 100, 2_000, 2);
+    assert!(manifold > 25 && reduced * 8 < all, "{manifold} {reduced} {all}");
+}
+
+/// Explores `count` worlds that have at most and at least so many schedules and behaviours, with and without reduction.
+/// How many have several final states, and how many schedules there are of all without it and with it.
+fn compare_with_all(
+    world: fn(u64) -> Scenario,
+    count: usize,
+    schedules_max: u64,
+    behaviours_min: usize,
+) -> (usize, u64, u64) {
     let (mut worlds, mut all, mut reduced, mut pruned, mut manifold) = (0, 0, 0, 0, 0);
-    for seed in 0.. {
-        let scenario = small_world(seed);
-        let options = ExploreOptions { runs_max: 5_000, ..one_thread() };
-        if estimate(&scenario, &ExploreOptions { reduction: Reduction::Off, ..options }, 20) > 50_000.0 {
+    let mut seeds = 0..;
+    while worlds < count {
+        let seed = seeds.next().expect("there is always another");
+        let scenario = world(seed);
+        let options = ExploreOptions { runs_max: schedules_max, ..one_thread() };
+        let expected = estimate(&scenario, &ExploreOptions { reduction: Reduction::Off, ..options }, 20);
+        if expected > 10.0 * schedules_max as f64 {
             continue; // most probably not that small
         }
         let plain = explored(&scenario, &ExploreOptions { reduction: Reduction::Off, ..options });
-        if !plain.is_complete() {
-            continue; // not that small
+        if !plain.is_complete() || plain.behaviours.len() < behaviours_min {
+            continue; // not that small, or too plain
         }
         let short = explored(&scenario, &options);
         assert!(short.is_complete());
@@ -212,12 +350,9 @@ fn reduction_leaves_out_orders_and_no_outcome() {
         reduced += short.schedules;
         pruned += short.pruned;
         manifold += usize::from(plain.states.len() > 1);
-        if worlds == WORLDS {
-            break;
-        }
     }
     eprintln!(
-        "{all} schedules, {reduced} after reduction and {pruned} pruned; {manifold} worlds with several states"
+        "{all} schedules, {reduced} after reduction and {pruned} pruned; {manifold} worlds with several states, of {seeds:?}"
     );
-    assert!(manifold > WORLDS / 4 && reduced * 4 < all, "{manifold} {reduced} {all}");
+    (manifold, all, reduced)
 }

@@ -314,6 +314,27 @@ impl Footprint {
 mod tests {
     use super::*;
 
+    fn coarse_timer(deadline_ns: u64) -> Footprint {
+        Footprint::sets_timer(deadline_ns, Detail::Coarse)
+    }
+
+    fn fine(what: Shared<'_>) -> Footprint {
+        Footprint::of_shared(what, Detail::Fine, |_| None)
+    }
+
+    const SHARED: [Shared<'_>; 10] = [
+        Shared::Bus,
+        Shared::DeafBus,
+        Shared::BusEnd,
+        Shared::Told,
+        Shared::Registry,
+        Shared::Names,
+        Shared::Entry("a"),
+        Shared::Inbox,
+        Shared::Idle,
+        Shared::Driver,
+    ];
+
     fn all() -> Vec<Footprint> {
         let mut all = vec![
             Footprint::EVERYTHING,
@@ -326,7 +347,8 @@ mod tests {
             Footprint::TAKES,
         ];
         all.extend((1..4).flat_map(|lane| [Footprint::of_lane(lane), Footprint::wakes(lane)]));
-        all.extend((1..4).map(Footprint::sets_timer));
+        all.extend((1..4).map(coarse_timer));
+        all.extend(SHARED.map(fine));
         all
     }
 
@@ -349,7 +371,7 @@ mod tests {
             (Footprint::PUBLISHES_UNHEARD, Footprint::PUBLISHES_UNHEARD),
             (Footprint::TAKES, Footprint::TAKES),
             (Footprint::of_lane(1), Footprint::of_lane(2)),
-            (Footprint::sets_timer(5), Footprint::sets_timer(6)),
+            (coarse_timer(5), coarse_timer(6)),
         ];
         for (one, other) in pairs {
             assert!(!one.conflicts(other), "{one:?} {other:?}");
@@ -360,10 +382,56 @@ mod tests {
             (Footprint::PUBLISHES, Footprint::PUBLISHES),
             (Footprint::PUBLISHES_UNHEARD, Footprint::RECEIVES),
             (Footprint::FEEDS, Footprint::TAKES),
-            (Footprint::sets_timer(5), Footprint::sets_timer(5)),
+            (coarse_timer(5), coarse_timer(5)),
         ];
         for (one, other) in pairs {
             assert!(one.conflicts(other), "{one:?} {other:?}");
         }
+    }
+
+    #[test]
+    fn a_send_and_a_receive_of_one_queue_change_places_unless_it_was_empty_or_full() {
+        let receives = Footprint::of_wait(WaitsFor::Bus, Detail::Fine);
+        for (one, other) in [
+            (fine(Shared::Bus), receives),
+            (fine(Shared::Queues), fine(Shared::Queue)),
+            (fine(Shared::Inbox), Footprint::of_lane(1)),
+        ] {
+            assert!(!one.conflicts(other) && !other.conflicts(one), "{one:?} {other:?}");
+        }
+        for (one, other) in [
+            (fine(Shared::Bus), fine(Shared::BusEnd)),
+            (fine(Shared::FullBus), receives),
+            (fine(Shared::Queues), fine(Shared::QueueEnd)),
+            (fine(Shared::FullQueue), fine(Shared::Queue)),
+            (fine(Shared::Inbox), fine(Shared::InboxEnd)),
+            (fine(Shared::Inbox), fine(Shared::Inbox)),
+        ] {
+            assert!(one.conflicts(other) && other.conflicts(one), "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn tasks_of_different_names_have_nothing_to_do_with_each_other_until_somebody_asks_for_all() {
+        assert!(!fine(Shared::Entry("a")).conflicts(fine(Shared::Entry("b"))));
+        assert!(!fine(Shared::Names).conflicts(fine(Shared::Names)));
+        for (one, other) in [
+            (Shared::Entry("a"), Shared::Entry("a")),
+            (Shared::Registry, Shared::Names),
+            (Shared::Idle, Shared::Names),
+            (Shared::Idle, Shared::Driver),
+        ] {
+            assert!(fine(one).conflicts(fine(other)), "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_timers_counts_where_it_is_minded() {
+        let timer = Footprint::sets_timer(5, Detail::Fine);
+        assert!(!timer.conflicts(timer));
+        let mut minded = timer;
+        minded.mind(timer.class_bits());
+        assert!(minded.conflicts(timer) && timer.conflicts(minded));
+        assert!(!minded.conflicts(Footprint::sets_timer(6, Detail::Fine)));
     }
 }

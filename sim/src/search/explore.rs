@@ -336,7 +336,8 @@ impl Pool<'_> {
 
     fn is_over(&self) -> bool {
         self.is_outdated.load(Ordering::Relaxed)
-            || self.stop.load(Ordering::Relaxed) || self.runs.load(Ordering::Relaxed) >= self.runs_max
+            || self.stop.load(Ordering::Relaxed)
+            || self.runs.load(Ordering::Relaxed) >= self.runs_max
     }
 
     /// The next part, once there is one; `None` when all is done.

@@ -3,12 +3,13 @@
 //! The *final state* is what is left when the world has ended: the answer of every operation, the last event of every
 //! task, the counters, what was left behind, and the verdict. The *behaviour* is what each task, subscriber, receiver
 //! and operation went through, record by record with its instant, each for itself. Both leave out the numbers of
-//! events and turns; what a receiver or a handler got is told by what the event says. They are for counting, and not
-//! kept: a hash is good within one version of simvisor.
+//! events and turns; what a receiver or a handler got is told by what the event says. A slot is not the task that it is
+//! named after. They are for counting, and not kept: a hash is good within one version of simvisor.
 
 use std::hash::{Hash, Hasher};
 
 use rustc_hash::{FxHashMap, FxHasher};
+use simvisor::EventKind;
 
 use crate::trace::{Answer, EndNote, EventNote, HandlerEnd, Header, Record, Sink, Text, Texts, What};
 
@@ -76,7 +77,11 @@ impl Outcome {
 
     fn event(&mut self, event: &EventNote, at_ns: u64, texts: &Texts) {
         let EventNote { seq, kind, task, reason, attempt, timeout_ms, delay_ms, source, wall_ns: _ } = *event;
-        let who = self.optional(task, texts);
+        use EventKind::{ControllerRejected, ControllerSlotTransition, ControllerSubmitted};
+        let mut who = self.optional(task, texts);
+        if matches!(kind, ControllerRejected | ControllerSlotTransition | ControllerSubmitted) {
+            who = hash((11, who));
+        }
         let reason = self.optional(reason, texts);
         let source = source.map(|source| source as u8);
         let said = hash((kind, who, reason, attempt, timeout_ms, delay_ms, source));
