@@ -160,8 +160,10 @@ impl Footprint {
                 Self::class(class, 1 << class)
             }
             (Shared::Inbox, Fine) => Self::class(SEND, 1 << SEND),
-            (Shared::InboxEnd, Fine) => Self { does: 0, against: 1 << SEND },
-            (Shared::Idle, Fine) => Self { does: 0, against: 1 << NAMES | 1 << SLOTS | 1 << DRIVE },
+            (Shared::InboxEnd, Fine) => Self { does: 0, against: 1 << EVERYTHING | 1 << SEND },
+            (Shared::Idle, Fine) => {
+                Self { does: 0, against: 1 << EVERYTHING | 1 << NAMES | 1 << SLOTS | 1 << DRIVE }
+            }
             (Shared::Driver, Fine) => Self::class(DRIVE, 0),
             (Shared::Queues, Fine) => Self::class(FEED, 0),
             (Shared::FullQueue, Fine) => Self::class(FEED, 1 << TAKE),
