@@ -34,7 +34,7 @@ use self::form::Form;
 use self::permits::{Due, Permits, Unfair};
 use self::run::{Beside, Phase, Run, Stopped};
 use self::slots::{Slots, Submitted, Tenant};
-use self::task::{Action, Body, FAR, Place, Places, Stage, World};
+use self::task::{Body, FAR, Place, Places, Stage, World};
 use super::excuse::{Excuse, Excuses};
 use crate::trace::{
     Answer, BodyEnd, Call, EndNote, EventNote, HandlerEnd, Header, Held, Record, Sink, SpecNote, Text, Texts,
@@ -88,15 +88,17 @@ impl std::fmt::Display for Unexplained {
 struct Task {
     name: Text,
     places: Places,
-    /// The number of the first place's stage.
-    stage: usize,
+    /// The latest instant by which one of the places must be left.
+    until_ns: u64,
+    /// … and that is the instant in which it was entered.
+    at_once: bool,
     /// Some place is that of a registered task.
     registered: bool,
     /// Its latest start or end was a start.
     alive: bool,
     /// Counts from 1; 0 before the first.
     incarnation: u32,
-    /// Changes of the places, to tell stale deadlines.
+    /// Changes of the deadline, to tell stale ones.
     version: u32,
     /// The operation that brought it, and whether that was a submission.
     origin: Option<(u32, bool)>,
@@ -108,7 +110,8 @@ impl Task {
         Self {
             name,
             places: Places::absent(),
-            stage: Stage::ABSENT,
+            until_ns: FAR,
+            at_once: false,
             registered: false,
             alive: false,
             incarnation: 0,
@@ -141,8 +144,8 @@ pub struct Monitor {
     registered: u64,
     /// Counts of changes of who is registered and who is alive.
     changes: (u64, u64),
-    /// Tasks, with their versions, whose places must be left in this instant.
-    at_once: Vec<(u32, u32)>,
+    /// How many tasks' places must be left in the instant in which they were entered.
+    at_once: u32,
     /// When some task's places must be left later: instant, task, version.
     deadlines: BinaryHeap<Reverse<(u64, u32, u32)>>,
     /// Records so far, the one that is looked at included.
@@ -153,7 +156,6 @@ pub struct Monitor {
     found: Option<Unexplained>,
     /// The last record has come, or one that is not explained: it listens no more.
     deaf: bool,
-    scratch: Vec<Place>,
 }
 
 impl Monitor {
@@ -244,7 +246,7 @@ impl Monitor {
         for number in self.index.iter().filter_map(|number| number.checked_sub(1)) {
             let task = &self.tasks[number as usize];
             held.hold(task.name);
-            task.places.all().iter().for_each(|place| place.hold(held));
+            task.places.all().for_each(|place| place.hold(held));
         }
         self.run.hold(held);
         self.delivery.forget_gone();
@@ -328,71 +330,77 @@ impl Monitor {
         self.found = Some(Unexplained { record, seq, at_ns, task, what, before, instead, rules: involved });
     }
 
-    /// Steps every place of a task; without one left, `what` is unexplained.
-    fn step(&mut self, index: usize, action: Action<'_>, what: impl FnOnce() -> String, texts: &Texts) {
-        let mut next = std::mem::take(&mut self.scratch);
-        next.clear();
-        let task = &self.tasks[index];
-        for place in task.places.all() {
-            if place.until_ns >= self.world.now_ns {
-                place.step(action, task.spec.as_ref(), &self.world, texts, &mut next);
-            }
+    /// Takes a step from every place of a task: those that have none are left out. Without one left, `what` is
+    /// unexplained.
+    #[inline]
+    fn step(
+        &mut self,
+        index: usize,
+        event: Option<&EventNote>,
+        texts: &Texts,
+        what: impl FnOnce() -> String,
+        steps: impl Fn(&mut Place, Option<&SpecNote>, &World, &mut Vec<Place>) -> bool,
+    ) {
+        let (task, world) = (&mut self.tasks[index], &self.world);
+        let Places { first, others } = &mut task.places;
+        let before = (first.stage.index(), first.attempt);
+        // As a rule there is one place, and it becomes the next.
+        let explained = if others.is_empty() {
+            first.until_ns >= world.now_ns && steps(first, task.spec.as_ref(), world, others)
+        } else {
+            let next = task.places.next(|place, others| {
+                place.until_ns >= world.now_ns && steps(place, task.spec.as_ref(), world, others)
+            });
+            next.is_some_and(|next| self.stand(index, next, texts))
+        };
+        if !explained {
+            self.unexplained_step(index, event, what(), texts);
         }
-        if next.is_empty() {
-            self.unexplained_step(index, action, what(), &mut next, texts);
-        }
-        if next.len() > PLACES_MAX {
+        self.settle_in(index, before);
+    }
+
+    /// A task stands in these places, of which there may be too many.
+    #[cold]
+    fn stand(&mut self, index: usize, mut next: Places, texts: &Texts) -> bool {
+        if next.others.len() >= PLACES_MAX {
             let what = format!("more than {PLACES_MAX} explanations at once: the monitor gives up");
             self.reject(None, Some(index), what, &[], None, texts);
-            next.truncate(1);
+            next.others.clear();
         }
-        self.most_places = self.most_places.max(next.len());
-        self.settle_in(index, &next);
-        self.scratch = next;
+        self.tasks[index].places = next;
+        true
     }
 
     /// Goes on from what an unexplained action makes probable.
     #[cold]
-    fn unexplained_step(
-        &mut self,
-        index: usize,
-        action: Action<'_>,
-        what: String,
-        next: &mut Vec<Place>,
-        texts: &Texts,
-    ) {
-        let seq = if let Action::Event(event) = action { Some(event.seq) } else { None };
-        self.reject(seq, Some(index), what, &[], None, texts);
-        let place = *self.tasks[index].places.first();
-        match action {
-            Action::Event(event) => place.presumed(event, &self.world, next),
-            _ => next.push(Place { until_ns: FAR, ..place }),
+    fn unexplained_step(&mut self, index: usize, event: Option<&EventNote>, what: String, texts: &Texts) {
+        self.reject(event.map(|event| event.seq), Some(index), what, &[], None, texts);
+        let Places { first, others } = &mut self.tasks[index].places;
+        others.clear();
+        match event {
+            Some(event) => first.presume(event, &self.world, others),
+            None => first.until_ns = FAR,
         }
     }
 
-    /// A task stands in these places from now on.
-    fn settle_in(&mut self, index: usize, next: &[Place]) {
+    /// A task stands in its places from now on, where `before` the first had this stage and attempt.
+    #[inline(never)]
+    fn settle_in(&mut self, index: usize, before: (usize, u32)) {
         let task = &mut self.tasks[index];
-        let first = &next[0];
+        let Places { first, others } = &task.places;
         let stage = first.stage.index();
-        let moved = stage != task.stage || first.attempt != task.places.first().attempt;
-        task.stage = stage;
-        task.version += 1;
-        let (registered, until_ns) = match next {
-            [only] => (only.is_registered(), only.until_ns),
-            _ => (next.iter().any(Place::is_registered), Places::until_ns(next)),
-        };
-        task.places.set(next);
+        let moved = (stage, first.attempt) != before;
+        self.most_places = self.most_places.max(1 + others.len());
         if moved {
-            for place in next {
-                self.visits[place.stage.index()] += 1;
-            }
+            self.visits[stage] += 1;
+            others.iter().for_each(|place| self.visits[place.stage.index()] += 1);
         }
-        if until_ns == self.world.now_ns {
-            self.at_once.push((index as u32, task.version));
-        } else if until_ns != FAR {
-            self.deadlines.push(Reverse((until_ns, index as u32, task.version)));
+        let until_ns = task.places.until_ns();
+        if until_ns != task.until_ns {
+            self.leave_by(index, until_ns);
         }
+        let task = &mut self.tasks[index];
+        let registered = task.places.are_registered();
         if registered != task.registered {
             task.registered = registered;
             self.changes.0 += 1;
@@ -400,6 +408,20 @@ impl Monitor {
         }
         if self.world.limit > 0 && moved && stage == Stage::WAITING {
             self.comes_due(index);
+        }
+    }
+
+    /// From now on some place of a task must be left by another instant than before.
+    fn leave_by(&mut self, index: usize, until_ns: u64) {
+        let task = &mut self.tasks[index];
+        let at_once = until_ns == self.world.now_ns;
+        task.until_ns = until_ns;
+        task.version += 1;
+        self.at_once -= u32::from(task.at_once);
+        self.at_once += u32::from(at_once);
+        task.at_once = at_once;
+        if !at_once && until_ns != FAR {
+            self.deadlines.push(Reverse((until_ns, index as u32, task.version)));
         }
     }
 
@@ -412,7 +434,7 @@ impl Monitor {
                 at_ns: until_ns.saturating_add(self.world.late_ns),
                 task: index as u32,
                 incarnation: task.incarnation,
-                attempt: task.places.first().attempt,
+                attempt: task.places.first.attempt,
             });
         }
     }
@@ -426,10 +448,8 @@ impl Monitor {
 
     /// All instants before `end_ns` are over.
     fn settle(&mut self, end_ns: u64, texts: &Texts) {
-        for (task, version) in self.at_once.drain(..) {
-            if self.tasks[task as usize].version == version {
-                self.deadlines.push(Reverse((self.world.now_ns, task, version)));
-            }
+        if self.at_once > 0 {
+            self.keep_waiting();
         }
         if self.deadlines.peek().is_some_and(|&Reverse((until_ns, ..))| until_ns < end_ns) {
             self.settle_deadlines(end_ns, texts);
@@ -459,6 +479,17 @@ impl Monitor {
         }
     }
 
+    /// Places that had to be left in this instant were not: that is looked at with the other deadlines.
+    #[cold]
+    fn keep_waiting(&mut self) {
+        for (index, task) in (0..).zip(&mut self.tasks) {
+            if std::mem::take(&mut task.at_once) {
+                self.deadlines.push(Reverse((task.until_ns, index, task.version)));
+            }
+        }
+        self.at_once = 0;
+    }
+
     /// Places that had to be left before `end_ns` and were not.
     fn settle_deadlines(&mut self, end_ns: u64, texts: &Texts) {
         while let Some(&Reverse((until_ns, task, version))) = self.deadlines.peek() {
@@ -471,9 +502,9 @@ impl Monitor {
                 let name = texts.get(self.tasks[task].name);
                 let what = format!("the clock moved on, and what was owed to `{name}` had not come");
                 self.by(until_ns, |monitor| monitor.reject(None, Some(task), what, &[], None, texts));
-                for place in self.tasks[task].places.all_mut() {
-                    place.until_ns = FAR;
-                }
+                let task = &mut self.tasks[task];
+                task.places.all_mut().for_each(|place| place.until_ns = FAR);
+                task.until_ns = FAR;
             }
         }
     }
@@ -486,7 +517,7 @@ impl Monitor {
             let task = &tasks[due.task as usize];
             task.incarnation == due.incarnation
                 && task.places.due().is_some()
-                && task.places.all().iter().all(|place| place.attempt == due.attempt)
+                && task.places.all().all(|place| place.attempt == due.attempt)
         };
         match self.permits.settle(end_ns, open < limit, waits) {
             None => {}
@@ -523,7 +554,7 @@ impl Monitor {
                 self.hold(fits, seq, texts);
                 for task in 0..self.tasks.len() {
                     if self.tasks[task].registered {
-                        self.step(task, Action::Shutdown, String::new, texts);
+                        self.step(task, None, texts, String::new, |place, _, world, _| place.shutdown(world));
                     }
                 }
             }
@@ -555,12 +586,14 @@ impl Monitor {
         // From here on everything that is left ends by force.
         self.world.forced = true;
         let now_ns = self.world.now_ns;
-        for (index, task) in (0..).zip(&mut self.tasks) {
+        for index in 0..self.tasks.len() {
+            let task = &mut self.tasks[index];
             if task.registered {
-                task.places.all_mut().iter_mut().for_each(|place| place.force(now_ns));
-                task.version += 1;
-                let until_ns = Places::until_ns(task.places.all());
-                self.deadlines.push(Reverse((until_ns, index, task.version)));
+                task.places.all_mut().for_each(|place| place.force(now_ns));
+                let until_ns = task.places.until_ns();
+                if until_ns != task.until_ns {
+                    self.leave_by(index, until_ns);
+                }
             }
         }
     }
@@ -599,32 +632,72 @@ impl Monitor {
         if self.world.forced {
             self.ends_in_turn(event, index, what, texts);
         }
+        let seen = Some(event);
         match event.kind {
             EventKind::TaskAddRequested => self.add_requested(event, index, what, texts),
             EventKind::TaskRemoveRequested => self.remove_requested(event, index, what, texts),
+            EventKind::TaskAdded => {
+                self.step(index, seen, texts, what, |place, _, world, _| place.added(world))
+            }
             EventKind::TaskStarting => {
                 if self.world.limit > 0
                     && let Some((due_ns, _)) = self.tasks[index].places.due()
                 {
                     self.permits.began(index, due_ns);
                 }
-                self.step(index, Action::Event(event), what, texts);
+                let attempt = event.attempt;
+                self.step(index, seen, texts, what, |place, spec, world, _| {
+                    place.starting(attempt, spec, world)
+                });
                 self.world.open += 1;
+                self.lives(index, true);
             }
-            EventKind::TaskStopped | EventKind::TaskFailed => {
-                self.step(index, Action::Event(event), what, texts);
-                self.world.open = self.world.open.saturating_sub(1);
+            EventKind::TaskStopped => {
+                self.step(index, seen, texts, what, Place::stopped);
+                self.attempt_ended(index);
+            }
+            EventKind::TaskFailed => {
+                self.step(index, seen, texts, what, |place, spec, world, others| {
+                    place.failed(event, spec, world, texts, others)
+                });
+                self.attempt_ended(index);
+            }
+            EventKind::TimeoutHit => self.step(index, seen, texts, what, |place, spec, world, _| {
+                place.timeout_hit(event, spec, world)
+            }),
+            EventKind::BackoffScheduled => {
+                self.step(index, seen, texts, what, |place, spec, world, _| place.backoff(event, spec, world))
+            }
+            EventKind::ActorExhausted => {
+                self.step(index, seen, texts, what, |place, _, world, _| {
+                    place.exhausted(event, world, texts)
+                });
+                self.lives(index, false);
+            }
+            EventKind::ActorDead => {
+                self.step(index, seen, texts, what, |place, _, world, _| place.dead(event, world));
+                self.lives(index, false);
             }
             EventKind::TaskRemoved => {
-                self.step(index, Action::Event(event), what, texts);
+                self.step(index, seen, texts, what, |place, _, world, _| place.removed(world));
                 self.calls.removed(index, self.tasks[index].incarnation, at_ns);
                 self.tasks[index].spec = None;
                 let fits = self.run.removed(name, self.beside(), texts);
                 self.hold(fits, Some(event.seq), texts);
+                self.lives(index, false);
             }
-            _ => self.step(index, Action::Event(event), what, texts),
+            _ => unreachable!("the others are no events of a task"),
         }
-        let Some(alive) = delivery::is_start(event.kind) else { return };
+    }
+
+    fn attempt_ended(&mut self, index: usize) {
+        self.world.open = self.world.open.saturating_sub(1);
+        self.lives(index, false);
+    }
+
+    /// A task's latest start or end was a start.
+    #[inline]
+    fn lives(&mut self, index: usize, alive: bool) {
         if std::mem::replace(&mut self.tasks[index].alive, alive) != alive {
             self.changes.1 += 1;
         }
@@ -659,7 +732,9 @@ impl Monitor {
         if self.run.requested_ns.is_some() {
             let complaint = format!("{}, after shutdown was requested", what());
             self.hold(unexplained(&["D2", "G2"], complaint), seq, texts);
-            self.step(index, Action::Event(event), String::new, texts);
+            self.step(index, Some(event), texts, String::new, |place, _, world, _| {
+                place.add_requested(world)
+            });
             return;
         }
         let registered = self.tasks[index].registered;
@@ -681,7 +756,9 @@ impl Monitor {
             let rules: &[&str] = if self.slots.is_configured() { &["C3", "G2", "C5"] } else { &["G2"] };
             let complaint = format!("{}, and nobody had asked for it", what());
             self.hold(unexplained(rules, complaint), seq, texts);
-            self.step(index, Action::Event(event), String::new, texts);
+            self.step(index, Some(event), texts, String::new, |place, _, world, _| {
+                place.add_requested(world)
+            });
             return;
         }
         if !registered {
@@ -690,7 +767,7 @@ impl Monitor {
             task.spec = asked.map(|(_, spec, _)| spec);
             task.origin = asked.map(|(op, _, submitted)| (op, submitted));
         }
-        self.step(index, Action::Event(event), what, texts);
+        self.step(index, Some(event), texts, what, |place, _, world, _| place.add_requested(world));
         self.run.busy();
     }
 
@@ -714,7 +791,7 @@ impl Monitor {
                 self.hold(unexplained(&["G3", "G5"], complaint), Some(event.seq), texts);
             }
         }
-        self.step(index, Action::Event(event), what, texts);
+        self.step(index, Some(event), texts, what, |place, _, world, _| place.remove_requested(world));
     }
 
     fn call(&mut self, op: u32, call: &Call, texts: &Texts) {
@@ -735,7 +812,7 @@ impl Monitor {
                 self.world.up = true;
                 for task in 0..self.tasks.len() {
                     if self.tasks[task].registered {
-                        self.step(task, Action::Up, String::new, texts);
+                        self.step(task, None, texts, String::new, |place, _, world, _| place.up(world));
                     }
                 }
             }
@@ -769,7 +846,7 @@ impl Monitor {
             Subject {
                 name: texts.get(task.name),
                 incarnation: task.registered.then_some(task.incarnation),
-                leaving: task.places.all().iter().any(|place| place.removal || place.cancelled),
+                leaving: task.places.all().any(|place| place.removal || place.cancelled),
                 alive: task.alive,
             }
         });
@@ -813,13 +890,6 @@ impl Monitor {
         names
     }
 
-    fn body(&mut self, name: Text, attempt: u32, action: Action<'_>, verb: &str, texts: &Texts) {
-        let index = self.find(name);
-        let at_ns = self.world.now_ns;
-        let what = || format!("body {attempt} of `{}` {verb} at {at_ns} ns", texts.get(name));
-        self.step(index, action, what, texts);
-    }
-
     #[inline(never)]
     fn body_entered(&mut self, name: Text, attempt: u32, op: Option<u32>, texts: &Texts) {
         if self.run.phase == Phase::Over {
@@ -836,12 +906,25 @@ impl Monitor {
         }
         let at_ns = self.world.now_ns;
         let what = || format!("body {attempt} of `{}` was entered at {at_ns} ns", texts.get(name));
-        self.step(index, Action::BodyEntered(attempt), what, texts);
+        self.step(index, None, texts, what, |place, _, world, _| place.body_entered(attempt, world));
     }
 
     #[inline(never)]
     fn body_left(&mut self, name: Text, attempt: u32, how: BodyEnd, texts: &Texts) {
-        self.body(name, attempt, Action::BodyLeft(attempt, how), "ended", texts);
+        let (index, at_ns) = (self.find(name), self.world.now_ns);
+        let what = || format!("body {attempt} of `{}` ended at {at_ns} ns", texts.get(name));
+        self.step(index, None, texts, what, |place, _, world, _| place.body_left(attempt, how, world));
+    }
+
+    fn body_cancelled(&mut self, name: Text, attempt: u32, texts: &Texts) {
+        let (index, at_ns) = (self.find(name), self.world.now_ns);
+        let what = || {
+            let name = texts.get(name);
+            format!("body {attempt} of `{name}` saw its context cancelled at {at_ns} ns")
+        };
+        self.step(index, None, texts, what, |place, spec, world, _| {
+            place.body_cancelled(attempt, spec, world)
+        });
     }
 
     #[cold]
@@ -856,9 +939,8 @@ impl Monitor {
             return;
         }
         self.settle(self.world.now_ns.saturating_add(1), texts);
-        let runs = |task: &Task| {
-            task.places.all().iter().any(|place| place.is_registered() && place.body == Body::Running)
-        };
+        let runs =
+            |task: &Task| task.places.all().any(|place| place.is_registered() && place.body == Body::Running);
         let excused = *end != EndNote::Done && !self.run.calm && self.tasks.iter().any(runs);
         let fits = self.run.end(excused);
         self.hold(fits, None, texts);
@@ -900,10 +982,7 @@ impl Monitor {
             | What::BodyLeft { .. } => return,
             What::Call { op, call } => return self.call(*op, call, texts),
             What::Answer { op, answer } => return self.answer(*op, answer, texts),
-            What::BodyCancelled { task, attempt } => {
-                let action = Action::BodyCancelled(*attempt);
-                return self.body(*task, *attempt, action, "saw its context cancelled", texts);
-            }
+            What::BodyCancelled { task, attempt } => return self.body_cancelled(*task, *attempt, texts),
             What::End(end) => return self.end(end, texts),
             What::Calm => {
                 self.run.calm = true;
@@ -953,7 +1032,7 @@ impl Sink for Monitor {
         self.index.clear();
         self.registered = 0;
         self.changes = (0, 0);
-        self.at_once.clear();
+        self.at_once = 0;
         self.deadlines.clear();
         self.records = 0;
         self.visits = [0; Stage::NAMES.len()];

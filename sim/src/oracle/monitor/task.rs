@@ -59,8 +59,7 @@ impl Stage {
         "task leaving",
     ];
 
-    /// Some of these numbers.
-    pub(super) const ABSENT: usize = 0;
+    /// One of these numbers.
     pub(super) const WAITING: usize = 2;
 
     #[inline]
@@ -117,54 +116,51 @@ pub(super) const ABSENT: Place = Place {
     turn: None,
 };
 
-/// The places in which a task may stand: at least one, and as a rule no more.
+/// The places in which a task may stand: as a rule, one.
 #[derive(Debug)]
-pub(super) enum Places {
-    One([Place; 1]),
-    Some(Vec<Place>),
+pub(super) struct Places {
+    pub(super) first: Place,
+    pub(super) others: Vec<Place>,
 }
 
 impl Places {
     pub(super) fn absent() -> Self {
-        Self::One([ABSENT])
+        Self { first: ABSENT, others: Vec::new() }
     }
 
     #[inline]
-    pub(super) fn all(&self) -> &[Place] {
-        match self {
-            Self::One(place) => place,
-            Self::Some(places) => places,
-        }
+    pub(super) fn all(&self) -> impl Iterator<Item = &Place> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 
-    pub(super) fn all_mut(&mut self) -> &mut [Place] {
-        match self {
-            Self::One(place) => place,
-            Self::Some(places) => places,
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Place> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+
+    /// What comes of all places by a step, if some place has it.
+    #[cold]
+    pub(super) fn next(&self, steps: impl Fn(&mut Place, &mut Vec<Place>) -> bool) -> Option<Self> {
+        let (mut next, mut others) = (Vec::new(), Vec::new());
+        for &place in self.all() {
+            let mut place = place;
+            if steps(&mut place, &mut others) {
+                next.push(place);
+                next.append(&mut others);
+            }
         }
+        let mut next = next.into_iter();
+        next.next().map(|first| Self { first, others: next.collect() })
     }
 
     #[inline]
-    pub(super) fn first(&self) -> &Place {
-        match self {
-            Self::One([place]) => place,
-            Self::Some(places) => &places[0],
-        }
-    }
-
-    /// Takes the place of what was before. `next` is not empty.
-    #[inline]
-    pub(super) fn set(&mut self, next: &[Place]) {
-        match (&mut *self, next) {
-            (Self::One(place), [next]) => *place = [*next],
-            (_, [next]) => *self = Self::One([*next]),
-            _ => *self = Self::Some(next.to_vec()),
-        }
+    pub(super) fn are_registered(&self) -> bool {
+        self.first.is_registered() || self.others.iter().any(Place::is_registered)
     }
 
     /// The latest instant by which one of these must be left.
-    pub(super) fn until_ns(places: &[Place]) -> u64 {
-        places.iter().map(|place| place.until_ns).max().unwrap_or(FAR)
+    #[inline]
+    pub(super) fn until_ns(&self) -> u64 {
+        self.others.iter().fold(self.first.until_ns, |until_ns, place| until_ns.max(place.until_ns))
     }
 
     /// Between which instants the next attempt has come due, if that is what the task waits for in any case.
@@ -176,23 +172,8 @@ impl Places {
         let both = |(from_ns, until_ns): (u64, u64), place: &Place| {
             due(place).map(|other| (from_ns.min(other.0), until_ns.max(other.1)))
         };
-        let [first, others @ ..] = self.all() else { return None };
-        others.iter().try_fold(due(first)?, both)
+        self.others.iter().try_fold(due(&self.first)?, both)
     }
-}
-
-/// What happens to a task.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Action<'a> {
-    Event(&'a EventNote),
-    BodyEntered(u32),
-    BodyLeft(u32, BodyEnd),
-    /// Its body's context is seen to be cancelled.
-    BodyCancelled(u32),
-    /// Shutdown was requested.
-    Shutdown,
-    /// The run is up.
-    Up,
 }
 
 /// Everything that steps of tasks depend on beside the task.
@@ -233,86 +214,96 @@ impl Place {
         }
     }
 
+    /// Always explained.
     #[inline]
+    fn go(&mut self, stage: Stage, until_ns: u64) -> bool {
+        self.stage = stage;
+        self.until_ns = until_ns;
+        true
+    }
+
     fn at(&self, stage: Stage, until_ns: u64) -> Self {
         Self { stage, until_ns, ..*self }
     }
+}
 
-    /// The steps of this place on an action.
-    pub(super) fn step(
-        &self,
-        action: Action<'_>,
-        spec: Option<&SpecNote>,
-        world: &World,
-        texts: &Texts,
-        out: &mut Vec<Self>,
-    ) {
-        let now = world.now_ns;
-        match action {
-            Action::Shutdown => out.push(if self.is_registered() { self.cancel(world) } else { *self }),
-            Action::Up => out.push(match self.stage {
-                Stage::Requested => Self { until_ns: now, ..*self },
-                _ => *self,
-            }),
-            Action::BodyEntered(attempt) => {
-                if matches!(self.stage, Stage::Open { .. })
-                    && self.body == Body::Unseen
-                    && attempt == self.attempt
-                {
-                    let until_ns = if self.cancelled && !self.told { now } else { self.until_ns };
-                    out.push(Self { body: Body::Running, until_ns, ..*self });
-                }
-            }
-            Action::BodyLeft(attempt, how) => {
-                if self.body != Body::Running || attempt != self.attempt {
-                    return;
-                }
-                let place = Self { body: Body::Left(how), ..*self };
-                match self.stage {
-                    Stage::Open { .. } => out.push(Self { until_ns: now, ..place }),
-                    // A timeout or a forced end may drop the body late.
-                    _ if how == BodyEnd::Dropped => out.push(place),
-                    _ => {}
-                }
-            }
-            Action::BodyCancelled(attempt) => self.told(attempt, spec, world, out),
-            Action::Event(event) => self.on_event(event, spec, world, texts, out),
+/// The steps. Each makes of a place what comes of it, and says whether it explains what happened; if not, the place is as
+/// it was. What else may have come of it is pushed to `others`.
+impl Place {
+    /// Shutdown was requested.
+    pub(super) fn shutdown(&mut self, world: &World) -> bool {
+        if self.is_registered() {
+            self.cancel(world);
         }
+        true
     }
 
-    /// [A4]: a context is cancelled with its actor or by a timeout, and by nothing else.
-    fn told(&self, attempt: u32, spec: Option<&SpecNote>, world: &World, out: &mut Vec<Self>) {
-        let Stage::Open { since_ns } = self.stage else {
-            out.push(*self);
-            return;
-        };
+    /// The run is up.
+    pub(super) fn up(&mut self, world: &World) -> bool {
+        if self.stage == Stage::Requested {
+            self.until_ns = world.now_ns;
+        }
+        true
+    }
+
+    pub(super) fn body_entered(&mut self, attempt: u32, world: &World) -> bool {
+        let fits =
+            matches!(self.stage, Stage::Open { .. }) && self.body == Body::Unseen && attempt == self.attempt;
+        if fits {
+            self.body = Body::Running;
+            if self.cancelled && !self.told {
+                self.until_ns = world.now_ns;
+            }
+        }
+        fits
+    }
+
+    pub(super) fn body_left(&mut self, attempt: u32, how: BodyEnd, world: &World) -> bool {
+        if self.body != Body::Running || attempt != self.attempt {
+            return false;
+        }
+        match self.stage {
+            Stage::Open { .. } => self.until_ns = world.now_ns,
+            // A timeout or a forced end may drop the body late.
+            _ if how == BodyEnd::Dropped => {}
+            _ => return false,
+        }
+        self.body = Body::Left(how);
+        true
+    }
+
+    /// Its body's context is seen to be cancelled. [A4]: with its actor or by a timeout, and by nothing else.
+    pub(super) fn body_cancelled(&mut self, attempt: u32, spec: Option<&SpecNote>, world: &World) -> bool {
+        let Stage::Open { since_ns } = self.stage else { return true };
         if attempt != self.attempt {
-            out.push(*self);
-            return;
+            return true;
         }
         let timed_out = spec.is_none_or(|spec| {
             spec.timeout_ns > 0 && world.now_ns >= since_ns.saturating_add(spec.timeout_ns)
         });
         if !self.cancelled && !timed_out && !world.over {
-            return;
+            return false;
         }
-        let until_ns = match self.body {
-            Body::Running if self.cancelled => open_until(spec, since_ns, world),
-            _ => self.until_ns,
-        };
-        out.push(Self { told: true, until_ns, ..*self });
+        if self.body == Body::Running && self.cancelled {
+            self.until_ns = open_until(spec, since_ns, world);
+        }
+        self.told = true;
+        true
     }
 
-    fn cancel(&self, world: &World) -> Self {
+    fn cancel(&mut self, world: &World) {
         if self.cancelled {
-            return *self;
+            return;
         }
-        let until_ns = match self.stage {
-            Stage::Waiting { .. } | Stage::Requested if world.up => world.now_ns,
-            Stage::Open { .. } if self.body == Body::Running && !self.told => world.now_ns,
-            _ => self.until_ns,
+        self.cancelled = true;
+        let at_once = match self.stage {
+            Stage::Waiting { .. } | Stage::Requested => world.up,
+            Stage::Open { .. } => self.body == Body::Running && !self.told,
+            _ => false,
         };
-        Self { cancelled: true, until_ns, ..*self }
+        if at_once {
+            self.until_ns = world.now_ns;
+        }
     }
 
     /// Everything that is left ends by force, now.
@@ -322,175 +313,214 @@ impl Place {
         }
     }
 
-    fn on_event(
-        &self,
+    pub(super) fn add_requested(&mut self, world: &World) -> bool {
+        let fits = self.stage == Stage::Absent;
+        if fits {
+            let until_ns = if world.up { world.now_ns } else { FAR };
+            *self = Self { stage: Stage::Requested, until_ns, ..ABSENT };
+        }
+        fits
+    }
+
+    pub(super) fn added(&mut self, world: &World) -> bool {
+        if self.stage != Stage::Requested {
+            return false;
+        }
+        self.due(world.now_ns, world.now_ns, world);
+        if self.cancelled && !world.up {
+            self.until_ns = FAR;
+        }
+        true
+    }
+
+    pub(super) fn remove_requested(&mut self, world: &World) -> bool {
+        // [A3]: nothing comes between TimeoutHit and its TaskFailed.
+        let fits = !matches!(self.stage, Stage::Absent | Stage::TimedOut) && !self.removal;
+        if fits {
+            self.cancel(world);
+            self.removal = true;
+        }
+        fits
+    }
+
+    pub(super) fn removed(&mut self, world: &World) -> bool {
+        let fits = match self.stage {
+            // [G4]: after its last event, and its body is gone.
+            _ if self.body == Body::Running => false,
+            Stage::Leaving => true,
+            Stage::Waiting { .. } => self.cancelled,
+            // What was owed in the moment of a forced end is not published any more.
+            Stage::Ended(_) => world.forced,
+            _ => false,
+        };
+        if fits {
+            *self = ABSENT;
+        }
+        fits
+    }
+
+    pub(super) fn starting(&mut self, attempt: Option<u32>, spec: Option<&SpecNote>, world: &World) -> bool {
+        let Stage::Waiting { from_ns, .. } = self.stage else { return false };
+        let now = world.now_ns;
+        let fits = now >= from_ns
+            && !self.cancelled
+            && attempt == Some(self.attempt + 1)
+            && self.body != Body::Running
+            // [R6]
+            && (self.turn.is_none() || self.turn != world.turn)
+            && (world.limit == 0 || world.open < world.limit);
+        if !fits {
+            return false;
+        }
+        self.attempt += 1;
+        self.body = Body::Unseen;
+        self.told = false;
+        self.turn = None;
+        self.go(Stage::Open { since_ns: now }, open_until(spec, now, world))
+    }
+
+    pub(super) fn timeout_hit(&mut self, event: &EventNote, spec: Option<&SpecNote>, world: &World) -> bool {
+        let Stage::Open { since_ns } = self.stage else { return false };
+        let ready = matches!(self.body, Body::Left(how) if how != BodyEnd::Dropped);
+        let told = self.told || self.body != Body::Left(BodyEnd::Dropped);
+        let fits = spec.is_none_or(|spec| {
+            spec.timeout_ns > 0
+                && world.now_ns >= since_ns.saturating_add(spec.timeout_ns)
+                && event.timeout_ms == Some(milliseconds(spec.timeout_ns))
+        });
+        self.is_of(event) && fits && !ready && told && self.go(Stage::TimedOut, world.now_ns)
+    }
+
+    pub(super) fn stopped(&mut self, spec: Option<&SpecNote>, world: &World, others: &mut Vec<Self>) -> bool {
+        if !matches!(self.stage, Stage::Open { .. }) || world.forced {
+            return false;
+        }
+        match self.body {
+            Body::Left(BodyEnd::Ok) => self.after(Outcome::Ok, None, spec, world, others),
+            Body::Left(BodyEnd::Canceled) => self.after(Outcome::Canceled, None, spec, world, others),
+            Body::Unseen => {
+                let mut other = *self;
+                self.after(Outcome::Ok, None, spec, world, others);
+                other.after(Outcome::Canceled, None, spec, world, others);
+                others.push(other);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    pub(super) fn failed(
+        &mut self,
         event: &EventNote,
         spec: Option<&SpecNote>,
         world: &World,
         texts: &Texts,
-        out: &mut Vec<Self>,
-    ) {
-        let now = world.now_ns;
-        let of_attempt = event.attempt.is_none_or(|attempt| attempt == self.attempt);
+        others: &mut Vec<Self>,
+    ) -> bool {
+        if !self.is_of(event) {
+            return false;
+        }
         let reason = || event.reason.map_or("", |reason| texts.get(reason));
-        match (event.kind, self.stage) {
-            (EventKind::TaskAddRequested, Stage::Absent) => {
-                let until_ns = if world.up { now } else { FAR };
-                out.push(Self { stage: Stage::Requested, until_ns, ..ABSENT });
-            }
-            // [A3]: nothing comes between TimeoutHit and its TaskFailed.
-            (EventKind::TaskRemoveRequested, stage)
-                if !matches!(stage, Stage::Absent | Stage::TimedOut) && !self.removal =>
-            {
-                out.push(Self { removal: true, ..self.cancel(world) });
-            }
-            (EventKind::TaskAdded, Stage::Requested) => {
-                let waiting = Stage::Waiting { from_ns: now, until_ns: now };
-                let until_ns = if self.cancelled {
-                    if world.up { now } else { FAR }
-                } else if world.limit == 0 {
-                    now.saturating_add(world.late_ns)
-                } else {
-                    FAR
-                };
-                out.push(self.at(waiting, until_ns));
-            }
-            (EventKind::TaskStarting, Stage::Waiting { from_ns, .. })
-                if now >= from_ns
-                    && !self.cancelled
-                    && event.attempt == Some(self.attempt + 1)
-                    && self.body != Body::Running
-                    // [R6]
-                    && (self.turn.is_none() || self.turn != world.turn)
-                    && (world.limit == 0 || world.open < world.limit) =>
-            {
-                let attempt = self.attempt + 1;
-                let fresh = Self { attempt, body: Body::Unseen, told: false, turn: None, ..*self };
-                out.push(fresh.at(Stage::Open { since_ns: now }, open_until(spec, now, world)));
-            }
-            (EventKind::TimeoutHit, Stage::Open { since_ns }) if of_attempt => {
-                let ready = matches!(self.body, Body::Left(how) if how != BodyEnd::Dropped);
-                let told = self.told || self.body != Body::Left(BodyEnd::Dropped);
-                let fits = spec.is_none_or(|spec| {
-                    spec.timeout_ns > 0
-                        && now >= since_ns.saturating_add(spec.timeout_ns)
-                        && event.timeout_ms == Some(milliseconds(spec.timeout_ns))
-                });
-                if fits && !ready && told {
-                    out.push(self.at(Stage::TimedOut, now));
-                }
-            }
-            (EventKind::TaskFailed, Stage::TimedOut) if of_attempt => {
+        let outcome = match self.stage {
+            Stage::TimedOut => {
                 let fits = spec.is_none_or(|spec| {
                     let timeout = std::time::Duration::from_nanos(spec.timeout_ns);
                     is_spelled(reason(), format_args!("timed out after {timeout:?}"))
                 });
-                if fits {
-                    self.after(Outcome::Retryable, event.reason, spec, world, out);
+                if !fits {
+                    return false;
                 }
+                Outcome::Retryable
             }
-            (EventKind::TaskFailed, Stage::Open { .. })
-                if world.forced && of_attempt && reason() == "aborted: grace exceeded" =>
-            {
-                out.push(self.at(Stage::Leaving, now));
+            Stage::Open { .. } if world.forced => {
+                return reason() == "aborted: grace exceeded" && self.go(Stage::Leaving, world.now_ns);
             }
-            (EventKind::TaskStopped, Stage::Open { .. }) if !world.forced => {
-                if matches!(self.body, Body::Unseen | Body::Left(BodyEnd::Ok)) {
-                    self.after(Outcome::Ok, None, spec, world, out);
+            Stage::Open { .. } => match self.body {
+                Body::Left(BodyEnd::Fail(text)) if event.reason == Some(text) => Outcome::Retryable,
+                Body::Left(BodyEnd::Fatal(text)) if event.reason == Some(text) => Outcome::Fatal,
+                Body::Left(BodyEnd::Panic(text))
+                    if reason().strip_prefix("panic: ") == Some(texts.get(text)) =>
+                {
+                    Outcome::Retryable
                 }
-                if matches!(self.body, Body::Unseen | Body::Left(BodyEnd::Canceled)) {
-                    self.after(Outcome::Canceled, None, spec, world, out);
-                }
-            }
-            (EventKind::TaskFailed, Stage::Open { .. }) if of_attempt && !world.forced => {
-                let outcome = match self.body {
-                    Body::Left(BodyEnd::Fail(text)) if event.reason == Some(text) => Outcome::Retryable,
-                    Body::Left(BodyEnd::Fatal(text)) if event.reason == Some(text) => Outcome::Fatal,
-                    Body::Left(BodyEnd::Panic(text))
-                        if reason().strip_prefix("panic: ") == Some(texts.get(text)) =>
-                    {
-                        Outcome::Retryable
-                    }
-                    Body::Unseen if reason().starts_with("fatal error (no retry): ") => Outcome::Fatal,
-                    Body::Unseen => Outcome::Retryable,
-                    _ => return,
-                };
-                self.after(outcome, event.reason, spec, world, out);
-            }
-            (EventKind::BackoffScheduled, Stage::Ended(Next::Backoff(source)))
-                if of_attempt && event.source == Some(source) =>
-            {
-                self.backoff(event, spec, world, out);
-            }
-            (EventKind::ActorExhausted, Stage::Ended(Next::Exhausted)) if of_attempt => {
-                let fits = if self.success {
-                    reason() == "policy_exhausted_success"
-                } else {
-                    event.reason == self.reason
-                };
-                if fits {
-                    out.push(self.at(Stage::Leaving, now));
-                }
-            }
-            (EventKind::ActorDead, Stage::Ended(Next::Dead)) if of_attempt && event.reason == self.reason => {
-                out.push(self.at(Stage::Leaving, now));
-            }
-            // [G4]: after its last event, and its body is gone.
-            (EventKind::TaskRemoved, _) if self.body == Body::Running => {}
-            (EventKind::TaskRemoved, Stage::Leaving) => out.push(ABSENT),
-            (EventKind::TaskRemoved, Stage::Waiting { .. }) if self.cancelled => out.push(ABSENT),
-            // What was owed in the moment of a forced end is not published any more.
-            (EventKind::TaskRemoved, Stage::Ended(_)) if world.forced => out.push(ABSENT),
-            _ => {}
-        }
+                Body::Unseen if reason().starts_with("fatal error (no retry): ") => Outcome::Fatal,
+                Body::Unseen => Outcome::Retryable,
+                _ => return false,
+            },
+            _ => return false,
+        };
+        self.after(outcome, event.reason, spec, world, others);
+        true
+    }
+
+    pub(super) fn exhausted(&mut self, event: &EventNote, world: &World, texts: &Texts) -> bool {
+        let fits = self.stage == Stage::Ended(Next::Exhausted)
+            && self.is_of(event)
+            && if self.success {
+                event.reason.is_some_and(|reason| texts.get(reason) == "policy_exhausted_success")
+            } else {
+                event.reason == self.reason
+            };
+        fits && self.go(Stage::Leaving, world.now_ns)
+    }
+
+    pub(super) fn dead(&mut self, event: &EventNote, world: &World) -> bool {
+        let fits = self.stage == Stage::Ended(Next::Dead) && self.is_of(event) && event.reason == self.reason;
+        fits && self.go(Stage::Leaving, world.now_ns)
+    }
+
+    /// It speaks of the latest attempt, if of one.
+    #[inline]
+    fn is_of(&self, event: &EventNote) -> bool {
+        event.attempt.is_none_or(|attempt| attempt == self.attempt)
     }
 
     /// An attempt has ended: the table of contract section 5.
     fn after(
-        &self,
+        &mut self,
         outcome: Outcome,
         reason: Option<Text>,
         spec: Option<&SpecNote>,
         world: &World,
-        out: &mut Vec<Self>,
+        others: &mut Vec<Self>,
     ) {
         let now = world.now_ns;
-        let failures = match outcome {
-            Outcome::Ok => 0,
-            Outcome::Retryable => self.failures + 1,
-            Outcome::Canceled | Outcome::Fatal => self.failures,
-        };
-        let place = Self { reason, failures, success: outcome == Outcome::Ok, turn: world.turn, ..*self };
-        let restart = spec.map(|spec| spec.restart);
-        let ended = |next| place.at(Stage::Ended(next), now);
-        match (outcome, restart) {
-            (Outcome::Fatal, _) => out.push(ended(Next::Dead)),
-            (Outcome::Canceled, _) => out.push(place.at(Stage::Leaving, now)),
-            _ if self.cancelled => out.push(place.at(Stage::Leaving, now)),
-            (Outcome::Ok, Some(Restart::Never | Restart::OnFailure)) => out.push(ended(Next::Exhausted)),
-            (Outcome::Ok, Some(Restart::Always { interval_ns: Some(_) })) => {
-                out.push(ended(Next::Backoff(BackoffSource::Success)));
-            }
-            (Outcome::Ok, Some(Restart::Always { interval_ns: None })) => {
-                out.push(place.due(now, now, world));
-            }
-            (Outcome::Retryable, Some(Restart::Never)) => out.push(ended(Next::Exhausted)),
-            (Outcome::Retryable, Some(_)) => out.push(ended(Next::Backoff(BackoffSource::Failure))),
+        self.reason = reason;
+        self.success = outcome == Outcome::Ok;
+        self.turn = world.turn;
+        match outcome {
+            Outcome::Ok => self.failures = 0,
+            Outcome::Retryable => self.failures += 1,
+            Outcome::Canceled | Outcome::Fatal => {}
+        }
+        let success = Stage::Ended(Next::Backoff(BackoffSource::Success));
+        let failure = Stage::Ended(Next::Backoff(BackoffSource::Failure));
+        match (outcome, spec.map(|spec| spec.restart)) {
+            (Outcome::Fatal, _) => self.go(Stage::Ended(Next::Dead), now),
+            (Outcome::Canceled, _) => self.go(Stage::Leaving, now),
+            _ if self.cancelled => self.go(Stage::Leaving, now),
+            (Outcome::Ok, Some(Restart::Never | Restart::OnFailure))
+            | (Outcome::Retryable, Some(Restart::Never)) => self.go(Stage::Ended(Next::Exhausted), now),
+            (Outcome::Ok, Some(Restart::Always { interval_ns: Some(_) })) => self.go(success, now),
+            (Outcome::Ok, Some(Restart::Always { interval_ns: None })) => self.due(now, now, world),
+            (Outcome::Retryable, Some(_)) => self.go(failure, now),
             // Without a spec any policy may be at work.
             (Outcome::Ok, None) => {
-                out.push(ended(Next::Exhausted));
-                out.push(ended(Next::Backoff(BackoffSource::Success)));
-                out.push(place.due(now, now, world));
+                others.push(self.at(success, now));
+                let mut again = *self;
+                again.due(now, now, world);
+                others.push(again);
+                self.go(Stage::Ended(Next::Exhausted), now)
             }
             (Outcome::Retryable, None) => {
-                out.push(ended(Next::Exhausted));
-                out.push(ended(Next::Backoff(BackoffSource::Failure)));
+                others.push(self.at(failure, now));
+                self.go(Stage::Ended(Next::Exhausted), now)
             }
-        }
+        };
     }
 
-    fn due(&self, from_ns: u64, until_ns: u64, world: &World) -> Self {
-        let stage = Stage::Waiting { from_ns, until_ns };
+    /// The next attempt comes due between two instants.
+    fn due(&mut self, from_ns: u64, until_ns: u64, world: &World) -> bool {
         let leave_ns = if self.cancelled {
             world.now_ns
         } else if world.limit == 0 {
@@ -498,74 +528,67 @@ impl Place {
         } else {
             FAR
         };
-        self.at(stage, leave_ns)
+        self.go(Stage::Waiting { from_ns, until_ns }, leave_ns)
     }
 
-    fn backoff(&self, event: &EventNote, spec: Option<&SpecNote>, world: &World, out: &mut Vec<Self>) {
-        let Some(delay_ms) = event.delay_ms else { return };
+    pub(super) fn backoff(&mut self, event: &EventNote, spec: Option<&SpecNote>, world: &World) -> bool {
+        let (Stage::Ended(Next::Backoff(source)), Some(delay_ms)) = (self.stage, event.delay_ms) else {
+            return false;
+        };
+        if event.source != Some(source) || !self.is_of(event) {
+            return false;
+        }
         let told_ns = u64::from(delay_ms) * 1_000_000;
         let told = (told_ns, if delay_ms == u32::MAX { FAR } else { told_ns + 999_999 });
-        let real = match (event.source, spec) {
+        let real = match (source, spec) {
             (
-                Some(BackoffSource::Success),
+                BackoffSource::Success,
                 Some(SpecNote { restart: Restart::Always { interval_ns: Some(ns) }, .. }),
             ) => (*ns, *ns),
-            (Some(BackoffSource::Failure), Some(spec)) => {
+            (BackoffSource::Failure, Some(spec)) => {
                 delay_bounds(&spec.backoff, self.failures.saturating_sub(1))
             }
             _ => told,
         };
-        if event.source == Some(BackoffSource::Failure) && event.reason != self.reason {
-            return;
+        if source == BackoffSource::Failure && event.reason != self.reason {
+            return false;
         }
         let (from_ns, until_ns) = (real.0.max(told.0), real.1.min(told.1));
-        if from_ns <= until_ns {
-            let now = world.now_ns;
-            out.push(self.due(now.saturating_add(from_ns), now.saturating_add(until_ns), world));
-        }
+        let now = world.now_ns;
+        from_ns <= until_ns && self.due(now.saturating_add(from_ns), now.saturating_add(until_ns), world)
     }
 
     /// Where a task stands after an event that nothing explains, for a monitor that is to go on all the same.
-    pub(super) fn presumed(&self, event: &EventNote, world: &World, out: &mut Vec<Self>) {
+    pub(super) fn presume(&mut self, event: &EventNote, world: &World, others: &mut Vec<Self>) {
         let now = world.now_ns;
-        let reason = event.reason.or(self.reason);
-        let place = Self { until_ns: FAR, reason, ..*self };
-        let attempt = event.attempt.unwrap_or(self.attempt);
-        let stage = |stage| Self { stage, ..place };
+        self.until_ns = FAR;
+        self.reason = event.reason.or(self.reason);
+        let waiting = Stage::Waiting { from_ns: now, until_ns: FAR };
         match event.kind {
-            EventKind::TaskAddRequested => out.push(Self { stage: Stage::Requested, ..ABSENT }),
-            EventKind::TaskAdded => out.push(stage(Stage::Waiting { from_ns: now, until_ns: FAR })),
-            EventKind::TaskStarting => out.push(Self {
-                attempt,
-                body: Body::Unseen,
-                told: false,
-                ..stage(Stage::Open { since_ns: now })
-            }),
-            EventKind::TimeoutHit => out.push(stage(Stage::TimedOut)),
+            EventKind::TaskAddRequested => *self = Self { stage: Stage::Requested, ..ABSENT },
+            EventKind::TaskAdded | EventKind::BackoffScheduled => self.stage = waiting,
+            EventKind::TaskStarting => {
+                self.attempt = event.attempt.unwrap_or(self.attempt);
+                self.body = Body::Unseen;
+                self.told = false;
+                self.stage = Stage::Open { since_ns: now };
+            }
+            EventKind::TimeoutHit => self.stage = Stage::TimedOut,
             EventKind::TaskStopped | EventKind::TaskFailed => {
-                let source = if event.kind == EventKind::TaskStopped {
-                    BackoffSource::Success
+                self.success = event.kind == EventKind::TaskStopped;
+                self.failures = if self.success { 0 } else { self.failures + 1 };
+                let (source, last) = if self.success {
+                    (BackoffSource::Success, waiting)
                 } else {
-                    BackoffSource::Failure
+                    (BackoffSource::Failure, Stage::Ended(Next::Dead))
                 };
-                let success = source == BackoffSource::Success;
-                let failures = if success { 0 } else { self.failures + 1 };
-                let place = Self { success, failures, ..place };
-                out.push(Self { stage: Stage::Ended(Next::Backoff(source)), ..place });
-                out.push(Self { stage: Stage::Ended(Next::Exhausted), ..place });
-                out.push(Self { stage: Stage::Leaving, ..place });
-                out.push(if success {
-                    Self { stage: Stage::Waiting { from_ns: now, until_ns: FAR }, ..place }
-                } else {
-                    Self { stage: Stage::Ended(Next::Dead), ..place }
-                });
+                self.stage = Stage::Ended(Next::Backoff(source));
+                let stages = [Stage::Ended(Next::Exhausted), Stage::Leaving, last];
+                others.extend(stages.map(|stage| self.at(stage, FAR)));
             }
-            EventKind::BackoffScheduled => {
-                out.push(stage(Stage::Waiting { from_ns: now, until_ns: FAR }));
-            }
-            EventKind::ActorExhausted | EventKind::ActorDead => out.push(stage(Stage::Leaving)),
-            EventKind::TaskRemoved => out.push(ABSENT),
-            _ => out.push(place),
+            EventKind::ActorExhausted | EventKind::ActorDead => self.stage = Stage::Leaving,
+            EventKind::TaskRemoved => *self = ABSENT,
+            _ => {}
         }
     }
 }
