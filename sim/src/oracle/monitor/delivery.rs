@@ -18,7 +18,8 @@ const SPARE: u64 = 4096;
 const REPORT: u8 = 1;
 const NOTICE: u8 = 2;
 
-/// The nature of the latest events, by their numbers.
+/// The nature of the latest events, by their numbers. Most are ordinary, and nothing is kept of what comes after the
+/// last that is not.
 #[derive(Debug, Default)]
 struct Recent {
     /// A ring, as long as it had to become so far.
@@ -32,23 +33,15 @@ impl Recent {
         self.next_seq = 0;
     }
 
-    /// The next event. Numbers that are left out stand for events that are neither.
-    #[inline]
+    /// An event that is not ordinary. Numbers that are left out stand for events that are.
     fn push(&mut self, seq: u64, nature: u8) {
-        if seq == self.natures.len() as u64 && self.natures.len() < RECENT_MAX {
-            self.natures.push(nature);
-            self.next_seq = seq + 1;
-        } else {
-            self.put(seq, nature);
-        }
-    }
-
-    /// An event whose number is not the next, or not in the first round.
-    #[cold]
-    fn put(&mut self, seq: u64, nature: u8) {
         if seq >= self.next_seq {
-            for skipped in self.next_seq.max(seq.saturating_sub(RECENT_MAX as u64 - 1))..=seq {
-                *self.at(skipped) = 0;
+            if seq < RECENT_MAX as u64 {
+                self.natures.resize(seq as usize + 1, 0);
+            } else {
+                for skipped in self.next_seq.max(seq - (RECENT_MAX as u64 - 1))..=seq {
+                    *self.at(skipped) = 0;
+                }
             }
             self.next_seq = seq.saturating_add(1);
         }
@@ -63,10 +56,14 @@ impl Recent {
         &mut self.natures[place]
     }
 
-    /// What it is; neither, if it is long past or has not come.
+    /// What it is; ordinary, if it is long past or has not come.
     #[inline]
     fn of(&self, seq: u64) -> u8 {
-        if seq < self.next_seq && self.next_seq - seq <= RECENT_MAX as u64 {
+        if seq < self.next_seq { self.known(seq) } else { 0 }
+    }
+
+    fn known(&self, seq: u64) -> u8 {
+        if self.next_seq - seq <= RECENT_MAX as u64 {
             self.natures.get(seq as usize % RECENT_MAX).copied().unwrap_or(0)
         } else {
             0
@@ -86,6 +83,49 @@ struct Ear {
     lost: u64,
     /// What it heard last of each task by number: the number, and whether that was a start.
     heard_of: Vec<(Text, u64, bool)>,
+    /// How many deeds it has passed, those included that are not kept any more.
+    passed: u64,
+}
+
+impl Ear {
+    /// The deed of this number, if it is one that is kept. As a rule it is the one after those that were passed, or none.
+    fn deed(&mut self, seq: u64, deeds: &VecDeque<Deed>, gone: u64) -> Option<Deed> {
+        let passed = self.passed.saturating_sub(gone) as usize;
+        let next = deeds.get(passed);
+        let is_before =
+            passed.checked_sub(1).and_then(|last| deeds.get(last)).is_none_or(|last| last.seq < seq);
+        let place = if is_before && next.is_none_or(|next| next.seq >= seq) {
+            passed
+        } else {
+            deeds.partition_point(|deed| deed.seq < seq)
+        };
+        let deed = deeds.get(place).copied().filter(|deed| deed.seq == seq);
+        self.passed = gone + (place + usize::from(deed.is_some())) as u64;
+        deed
+    }
+}
+
+/// Why a subscriber should not have been given an event.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Misled {
+    /// It had panicked.
+    Panicked,
+    /// It was handling this one.
+    Busy(u64),
+    OutOfOrder,
+}
+
+impl Misled {
+    pub(super) fn complaint(self, name: Text, seq: u64, texts: &Texts) -> Fits {
+        let what = format!("`{}` was given event {seq}", texts.get(name));
+        match self {
+            Self::Panicked => expected(&["S7"], what, "SubscriberPanicked first".to_owned()),
+            Self::Busy(before) => {
+                expected(&["S5"], what, format!("the end of its handler of event {before} first"))
+            }
+            Self::OutOfOrder => expected(&["S5"], what, "an event that was published, in order".to_owned()),
+        }
+    }
 }
 
 /// A start or an end of an attempt or task.
@@ -141,8 +181,9 @@ pub(super) struct Delivery {
     ears: Vec<Ear>,
     /// Of receivers that are gone: their memory is used again.
     spare: Vec<Ear>,
-    /// The latest deeds in order of number, kept while somebody hears of them.
+    /// The latest deeds in order of number, kept while somebody hears of them, and how many are not kept any more.
     deeds: VecDeque<Deed>,
+    deeds_gone: u64,
     subscribers: Vec<Subscriber>,
     /// Some subscriber's panic is not reported yet.
     panicking: bool,
@@ -166,6 +207,7 @@ impl Delivery {
         self.lagged = 0;
         self.spare.append(&mut self.ears);
         self.deeds.clear();
+        self.deeds_gone = 0;
         self.panicking = false;
         self.subscribers.clear();
         self.subscribers.extend(header.subscribers.iter().map(|&(name, capacity)| Subscriber {
@@ -222,27 +264,34 @@ impl Delivery {
         if self.disorder { self.bus.len() as u64 } else { self.published.saturating_sub(self.notices()) }
     }
 
+    #[inline]
     pub(super) fn event(&mut self, event: &EventNote, texts: &Texts) -> Fits {
         self.published = event.seq.saturating_add(1);
         if !self.ears.is_empty() {
             self.deed(event);
         }
+        if matches!(event.kind, EventKind::SubscriberOverflow | EventKind::SubscriberPanicked) {
+            return self.report(event, texts);
+        }
+        self.plain += u64::from(!self.disorder);
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn report(&mut self, event: &EventNote, texts: &Texts) -> Fits {
         match event.kind {
             EventKind::SubscriberOverflow => self.overflow(event, texts),
-            EventKind::SubscriberPanicked => self.panicked(event, texts),
-            _ => {
-                self.recent.push(event.seq, 0);
-                self.plain += u64::from(!self.disorder);
-                Ok(())
-            }
+            _ => self.panicked(event, texts),
         }
     }
 
+    #[inline(never)]
     fn deed(&mut self, event: &EventNote) {
         let Some(start) = is_start(event.kind) else { return };
         let Some(task) = event.task else { return };
         if self.deeds.len() == self.kept_max {
             self.deeds.pop_front();
+            self.deeds_gone += 1;
         }
         self.deeds.push_back(Deed { seq: event.seq, task, start });
     }
@@ -264,7 +313,7 @@ impl Delivery {
         )
     }
 
-    fn report(&mut self, seq: u64, nature: u8) {
+    fn keep_report(&mut self, seq: u64, nature: u8) {
         if self.reports.len() == self.kept_max {
             self.reports.pop_front();
             self.reports_gone += 1;
@@ -276,7 +325,7 @@ impl Delivery {
     fn overflow(&mut self, event: &EventNote, texts: &Texts) -> Fits {
         let of_listener = event.task.is_some_and(|task| texts.get(task) == "subscriber_listener");
         let is_notice = of_listener && event.reason.is_some();
-        self.report(event.seq, if is_notice { REPORT | NOTICE } else { REPORT });
+        self.keep_report(event.seq, if is_notice { REPORT | NOTICE } else { REPORT });
         let (Some(task), Some(reason)) = (event.task, event.reason) else { return Ok(()) };
         let (name, reason) = (texts.get(task), texts.get(reason));
         if is_notice {
@@ -337,7 +386,7 @@ impl Delivery {
     }
 
     fn panicked(&mut self, event: &EventNote, texts: &Texts) -> Fits {
-        self.report(event.seq, REPORT);
+        self.keep_report(event.seq, REPORT);
         let Some(task) = event.task else { return Ok(()) };
         let owed = self
             .subscribers
@@ -375,7 +424,8 @@ impl Delivery {
             self.spare.pop().map_or_else(Default::default, |ear| (ear.got, ear.heard_of));
         got.clear();
         heard_of.clear();
-        self.ears.push(Ear { name, heard, from_seq, got, lost: 0, heard_of });
+        let passed = self.deeds_gone + self.deeds.len() as u64;
+        self.ears.push(Ear { name, heard, from_seq, got, lost: 0, heard_of, passed });
     }
 
     pub(super) fn received(&mut self, name: Text, seq: u64, texts: &Texts) -> Fits {
@@ -387,8 +437,8 @@ impl Delivery {
             _ => self.notices(),
         };
         let Some(ear) = self.ears.iter_mut().find(|ear| ear.name == name) else { return Ok(()) };
-        if let Ok(place) = self.deeds.binary_search_by_key(&seq, |deed| deed.seq) {
-            let Deed { task, start, .. } = self.deeds[place];
+        let deed = ear.deed(seq, &self.deeds, self.deeds_gone);
+        if let Some(Deed { task, start, .. }) = deed {
             match ear.heard_of.iter_mut().find(|(known, ..)| *known == task) {
                 Some(last) if last.1 < seq => *last = (task, seq, start),
                 Some(_) => {}
@@ -469,48 +519,45 @@ impl Delivery {
         Ok(())
     }
 
-    pub(super) fn handler_entered(&mut self, name: Text, seq: u64, texts: &Texts) -> Fits {
-        let (nature, published) = (self.recent.of(seq), self.published);
-        let (report, notice) = (nature & REPORT != 0, nature & NOTICE != 0);
-        let disorder = self.disorder;
-        let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == name) else {
-            return Ok(());
-        };
-        // A notice overtakes what is still on the bus ([S8]).
-        let in_order = notice || disorder || subscriber.latest.is_none_or(|latest| latest < seq);
-        if !notice {
-            subscriber.latest = Some(seq);
-        }
-        subscriber.tally.entered += 1;
-        subscriber.tally.entered_plain += u64::from(!report);
-        let panic = subscriber.panic.take();
-        let before = subscriber.in_hand.replace(seq);
-        if panic.is_none() && before.is_none() && in_order && seq < published {
-            return Ok(());
-        }
-        let what = format!("`{}` was given event {seq}", texts.get(name));
-        if panic.is_some() {
-            return expected(&["S7"], what, "SubscriberPanicked first".to_owned());
-        }
-        if let Some(before) = before {
-            return expected(&["S5"], what, format!("the end of its handler of event {before} first"));
-        }
-        expected(&["S5"], what, "an event that was published, in order".to_owned())
+    #[inline]
+    fn subscriber(&mut self, name: Text) -> Option<&mut Subscriber> {
+        self.subscribers.iter_mut().find(|subscriber| subscriber.name == name)
     }
 
-    /// `drained_ns`: when what is left in queues may be given up, if draining has begun.
+    #[inline]
+    pub(super) fn handler_entered(&mut self, name: Text, seq: u64) -> Option<Misled> {
+        let (nature, published, disorder) = (self.recent.of(seq), self.published, self.disorder);
+        let subscriber = self.subscriber(name)?;
+        subscriber.tally.entered += 1;
+        subscriber.tally.entered_plain += u64::from(nature & REPORT == 0);
+        // A notice overtakes what is still on the bus ([S8]).
+        let mut in_order = seq < published;
+        if nature & NOTICE == 0 {
+            in_order &= disorder || subscriber.latest.is_none_or(|latest| latest < seq);
+            subscriber.latest = Some(seq);
+        }
+        let before = subscriber.in_hand.replace(seq);
+        if subscriber.panic.take().is_some() {
+            return Some(Misled::Panicked);
+        }
+        match before {
+            Some(before) => Some(Misled::Busy(before)),
+            None => (!in_order).then_some(Misled::OutOfOrder),
+        }
+    }
+
+    /// `drained`: what is left in queues may be given up.
+    #[inline]
     pub(super) fn handler_left(
         &mut self,
         name: Text,
         seq: u64,
         how: HandlerEnd,
-        (now_ns, drained_ns): (u64, Option<u64>),
+        drained: impl FnOnce() -> bool,
         texts: &Texts,
     ) -> Fits {
-        let report = matches!(how, HandlerEnd::Panic(_)) && self.is_report(seq);
-        let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == name) else {
-            return Ok(());
-        };
+        let report = self.is_report(seq);
+        let Some(subscriber) = self.subscriber(name) else { return Ok(()) };
         subscriber.in_hand = None;
         match how {
             HandlerEnd::Done => subscriber.tally.done += 1,
@@ -519,18 +566,20 @@ impl Delivery {
                 subscriber.panic = (!report).then_some(message);
                 self.panicking = true;
             }
-            HandlerEnd::Dropped if drained_ns.is_none_or(|drained_ns| now_ns < drained_ns) => {
-                return unexplained(
-                    &["S9"],
-                    format!(
-                        "the handler of `{}` was dropped over event {seq} before grace was over",
-                        texts.get(name)
-                    ),
-                );
+            HandlerEnd::Dropped => {
+                if !drained() {
+                    return Self::cut_off(name, seq, texts);
+                }
             }
-            HandlerEnd::Dropped => {}
         }
         Ok(())
+    }
+
+    #[cold]
+    fn cut_off(name: Text, seq: u64, texts: &Texts) -> Fits {
+        let name = texts.get(name);
+        let what = format!("the handler of `{name}` was dropped over event {seq} before grace was over");
+        unexplained(&["S9"], what)
     }
 
     /// `cut_short`: draining used up its grace.

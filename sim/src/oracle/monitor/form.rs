@@ -3,7 +3,7 @@
 use simvisor::{BackoffSource, EventKind};
 
 use super::complaint::{Fits, unexplained};
-use crate::trace::{EventNote, Texts, kind_name};
+use crate::trace::{EventNote, KINDS, Texts, kind_name};
 
 /// What comes next of what every event has.
 #[derive(Debug)]
@@ -24,12 +24,30 @@ impl Form {
         self.wall_ns = i64::MIN;
     }
 
+    #[inline]
     pub(super) fn event(&mut self, event: &EventNote, texts: &Texts) -> Fits {
         let expected = std::mem::replace(&mut self.next_seq, event.seq.saturating_add(1));
         let before = std::mem::replace(&mut self.wall_ns, event.wall_ns);
-        let (is, has) = (Shape::of(event), Shape::due(event));
+        let is = Shape::of(event);
+        let plain = is == DUE[event.kind as usize] && event.source != Some(BackoffSource::Success);
+        if event.seq == expected && before <= event.wall_ns && plain {
+            return Ok(());
+        }
+        Self::closer(event, is, expected, before, texts)
+    }
+
+    /// An event that is not as its kind is as a rule.
+    #[inline(never)]
+    fn closer(event: &EventNote, is: Shape, expected: u64, before: i64, texts: &Texts) -> Fits {
+        let has = match event.source {
+            // A delay after a success has no reason.
+            Some(BackoffSource::Success) if event.kind == EventKind::BackoffScheduled => {
+                Shape(DUE[event.kind as usize].0 & !Shape::REASON)
+            }
+            _ => DUE[event.kind as usize],
+        };
         let told = event.kind == EventKind::TaskRemoveRequested && event.reason.is_some();
-        if event.seq == expected && before <= event.wall_ns && is == has && !told {
+        if event.seq == expected && before <= event.wall_ns && is == has {
             return Ok(());
         }
         let kind = kind_name(event.kind);
@@ -74,6 +92,7 @@ impl Shape {
     const NAMES: [&'static str; 6] =
         ["task", "attempt", "timeout_ms", "delay_ms", "backoff_source", "reason"];
 
+    #[inline]
     fn of(event: &EventNote) -> Self {
         let EventNote { task, attempt, timeout_ms, delay_ms, source, reason, .. } = event;
         Self(
@@ -86,10 +105,10 @@ impl Shape {
         )
     }
 
-    /// The fields of its kind by contract section 2.
-    fn due(event: &EventNote) -> Self {
+    /// The fields of a kind by contract section 2, each that it may have.
+    const fn due(kind: EventKind) -> Self {
         let told = Self::TASK | Self::REASON;
-        Self(match event.kind {
+        Self(match kind {
             EventKind::ShutdownRequested | EventKind::AllStoppedWithinGrace | EventKind::GraceExceeded => 0,
             EventKind::TaskAddRequested
             | EventKind::TaskAdded
@@ -99,10 +118,7 @@ impl Shape {
             EventKind::TaskStarting => Self::TASK | Self::ATTEMPT,
             EventKind::TimeoutHit => Self::TASK | Self::ATTEMPT | Self::TIMEOUT,
             EventKind::TaskFailed | EventKind::ActorExhausted | EventKind::ActorDead => told | Self::ATTEMPT,
-            EventKind::BackoffScheduled => {
-                let always = Self::TASK | Self::ATTEMPT | Self::DELAY | Self::SOURCE;
-                if event.source == Some(BackoffSource::Success) { always } else { always | Self::REASON }
-            }
+            EventKind::BackoffScheduled => told | Self::ATTEMPT | Self::DELAY | Self::SOURCE,
             EventKind::SubscriberPanicked
             | EventKind::SubscriberOverflow
             | EventKind::ControllerRejected
@@ -111,6 +127,17 @@ impl Shape {
         })
     }
 }
+
+/// The fields of each kind.
+const DUE: [Shape; KINDS.len()] = {
+    let mut due = [Shape(0); KINDS.len()];
+    let mut kind = 0;
+    while kind < due.len() {
+        due[kind] = Shape::due(KINDS[kind].0);
+        kind += 1;
+    }
+    due
+};
 
 impl std::fmt::Display for Shape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -29,7 +29,7 @@ use simvisor::EventKind;
 
 use self::calls::{Calls, Facts, Kind, Subject};
 use self::complaint::{Complaint, Fits, expected, unexplained};
-use self::delivery::Delivery;
+use self::delivery::{Delivery, Misled};
 use self::form::Form;
 use self::permits::{Due, Permits, Unfair};
 use self::run::{Beside, Phase, Run, Stopped};
@@ -272,13 +272,14 @@ impl Monitor {
     #[inline]
     fn hold(&mut self, fits: Fits, seq: Option<u64>, texts: &Texts) {
         if let Err(complaint) = fits {
-            self.complain(*complaint, seq, texts);
+            self.complain(complaint, seq, texts);
         }
     }
 
     #[cold]
-    fn complain(&mut self, complaint: Complaint, seq: Option<u64>, texts: &Texts) {
-        let Complaint { what, rules, instead, by_ns } = complaint;
+    #[inline(never)]
+    fn complain(&mut self, complaint: Box<Complaint>, seq: Option<u64>, texts: &Texts) {
+        let Complaint { what, rules, instead, by_ns } = *complaint;
         self.by(by_ns.unwrap_or(0), |monitor| monitor.reject(seq, None, what, rules, instead, texts));
     }
 
@@ -348,7 +349,7 @@ impl Monitor {
         let explained = if others.is_empty() {
             first.until_ns >= world.now_ns && steps(first, task.spec.as_ref(), world, others)
         } else {
-            let next = task.places.next(|place, others| {
+            let next = task.places.next(&|place, others| {
                 place.until_ns >= world.now_ns && steps(place, task.spec.as_ref(), world, others)
             });
             next.is_some_and(|next| self.stand(index, next, texts))
@@ -384,45 +385,53 @@ impl Monitor {
     }
 
     /// A task stands in its places from now on, where `before` the first had this stage and attempt.
-    #[inline(never)]
+    #[inline]
     fn settle_in(&mut self, index: usize, before: (usize, u32)) {
         let task = &mut self.tasks[index];
         let Places { first, others } = &task.places;
-        let stage = first.stage.index();
-        let moved = (stage, first.attempt) != before;
-        self.most_places = self.most_places.max(1 + others.len());
-        if moved {
-            self.visits[stage] += 1;
-            others.iter().for_each(|place| self.visits[place.stage.index()] += 1);
+        let now = (first.stage.index(), first.attempt);
+        if !others.is_empty() {
+            self.most_places = self.most_places.max(1 + others.len());
+            if now != before {
+                others.iter().for_each(|place| self.visits[place.stage.index()] += 1);
+            }
         }
-        let until_ns = task.places.until_ns();
-        if until_ns != task.until_ns {
-            self.leave_by(index, until_ns);
-        }
-        let task = &mut self.tasks[index];
-        let registered = task.places.are_registered();
+        let (until_ns, registered) = task.places.bounds();
         if registered != task.registered {
             task.registered = registered;
             self.changes.0 += 1;
             self.registered = if registered { self.registered + 1 } else { self.registered - 1 };
         }
-        if self.world.limit > 0 && moved && stage == Stage::WAITING {
+        let mut comes_due = false;
+        if now != before {
+            self.visits[now.0] += 1;
+            comes_due = now.0 == Stage::Waiting.index() && self.world.limit > 0;
+        }
+        if until_ns != task.until_ns {
+            self.leave_by(index, until_ns);
+        }
+        if comes_due {
             self.comes_due(index);
         }
     }
 
     /// From now on some place of a task must be left by another instant than before.
+    #[inline]
     fn leave_by(&mut self, index: usize, until_ns: u64) {
         let task = &mut self.tasks[index];
         let at_once = until_ns == self.world.now_ns;
         task.until_ns = until_ns;
         task.version += 1;
-        self.at_once -= u32::from(task.at_once);
-        self.at_once += u32::from(at_once);
+        self.at_once = self.at_once + u32::from(at_once) - u32::from(task.at_once);
         task.at_once = at_once;
         if !at_once && until_ns != FAR {
-            self.deadlines.push(Reverse((until_ns, index as u32, task.version)));
+            self.keep_deadline(index, until_ns);
         }
+    }
+
+    #[inline(never)]
+    fn keep_deadline(&mut self, index: usize, until_ns: u64) {
+        self.deadlines.push(Reverse((until_ns, index as u32, self.tasks[index].version)));
     }
 
     /// Under a limit: its next attempt comes to wait for a permit.
@@ -439,11 +448,31 @@ impl Monitor {
         }
     }
 
-    /// The clock goes on to another instant.
+    /// A record of another instant than the one before, or one after the end of the run.
     #[inline(never)]
-    fn advance(&mut self, now_ns: u64, texts: &Texts) {
-        self.settle(now_ns, texts);
-        self.world.now_ns = now_ns;
+    fn look_back(&mut self, record: &Record, texts: &Texts) {
+        if record.at_ns != self.world.now_ns {
+            self.settle(record.at_ns, texts);
+            self.world.now_ns = record.at_ns;
+        }
+        if self.run.phase == Phase::Over {
+            self.after_the_end(&record.what, texts);
+        }
+        self.take(record, texts);
+    }
+
+    #[inline(always)] // without its registers saved: most of what it calls is a jump
+    fn take(&mut self, record: &Record, texts: &Texts) {
+        self.world.turn = record.turn;
+        match &record.what {
+            What::Event(event) => self.event(event, texts),
+            What::HandlerEntered { subscriber, seq } => self.handler_entered(*subscriber, *seq, texts),
+            What::HandlerLeft { subscriber, seq, how } => self.handler_left(*subscriber, *seq, *how, texts),
+            What::BodyEntered { task, attempt, op } => self.body_entered(*task, *attempt, *op, texts),
+            What::BodyLeft { task, attempt, how } => self.body_left(*task, *attempt, *how, texts),
+            What::Received { receiver, seq } => self.received(*receiver, *seq, texts),
+            other => self.observe(other, texts),
+        }
     }
 
     /// All instants before `end_ns` are over.
@@ -547,11 +576,34 @@ impl Monitor {
         }
         let fits = self.delivery.event(event, texts);
         self.hold(fits, seq, texts);
+        if is_of_task(event.kind) {
+            self.task_event(event, texts);
+        } else {
+            self.other_event(event, texts);
+        }
+        if self.deaf {
+            self.name_task(event, texts);
+        }
+    }
+
+    /// What was found just now by an event is about that one's task.
+    #[cold]
+    fn name_task(&mut self, event: &EventNote, texts: &Texts) {
+        if let Some(found) = &mut self.found
+            && found.seq == Some(event.seq)
+            && found.task.is_none()
+        {
+            found.task = event.task.map(|task| texts.get(task).to_owned());
+        }
+    }
+
+    #[inline(never)]
+    fn other_event(&mut self, event: &EventNote, texts: &Texts) {
         match event.kind {
             EventKind::ShutdownRequested => {
                 let (asked, beside) = (self.calls.is_shutdown_asked(), self.beside());
                 let fits = self.run.shutdown_requested(asked, beside);
-                self.hold(fits, seq, texts);
+                self.hold(fits, Some(event.seq), texts);
                 for task in 0..self.tasks.len() {
                     if self.tasks[task].registered {
                         self.step(task, None, texts, String::new, |place, _, world, _| place.shutdown(world));
@@ -559,17 +611,10 @@ impl Monitor {
                 }
             }
             EventKind::AllStoppedWithinGrace | EventKind::GraceExceeded => self.stops(event, texts),
-            EventKind::SubscriberPanicked | EventKind::SubscriberOverflow => {}
             EventKind::ControllerRejected
             | EventKind::ControllerSubmitted
             | EventKind::ControllerSlotTransition => self.slot_event(event, texts),
-            _ => self.task_event(event, texts),
-        }
-        if let Some(found) = &mut self.found
-            && found.seq == seq
-            && found.task.is_none()
-        {
-            found.task = event.task.map(|task| texts.get(task).to_owned());
+            _ => {} // of a subscriber: delivery has looked at it
         }
     }
 
@@ -590,7 +635,7 @@ impl Monitor {
             let task = &mut self.tasks[index];
             if task.registered {
                 task.places.all_mut().for_each(|place| place.force(now_ns));
-                let until_ns = task.places.until_ns();
+                let (until_ns, _) = task.places.bounds();
                 if until_ns != task.until_ns {
                     self.leave_by(index, until_ns);
                 }
@@ -616,6 +661,7 @@ impl Monitor {
         }
     }
 
+    #[inline(never)]
     fn task_event(&mut self, event: &EventNote, texts: &Texts) {
         let Some(name) = event.task else { return }; // its form has been complained of
         let index = self.find(name);
@@ -704,6 +750,7 @@ impl Monitor {
     }
 
     /// [D3]: what is ended by force is what comes first by name of all that is left.
+    #[inline(never)]
     fn ends_in_turn(
         &mut self,
         event: &EventNote,
@@ -721,6 +768,7 @@ impl Monitor {
         }
     }
 
+    #[inline(never)]
     fn add_requested(
         &mut self,
         event: &EventNote,
@@ -771,6 +819,7 @@ impl Monitor {
         self.run.busy();
     }
 
+    #[inline(never)]
     fn remove_requested(
         &mut self,
         event: &EventNote,
@@ -892,9 +941,6 @@ impl Monitor {
 
     #[inline(never)]
     fn body_entered(&mut self, name: Text, attempt: u32, op: Option<u32>, texts: &Texts) {
-        if self.run.phase == Phase::Over {
-            self.nothing_after_the_end(|| format!("a body of `{}` was entered", texts.get(name)), texts);
-        }
         let index = self.find(name);
         if let (Some(op), Some((asked, submitted))) = (op, self.tasks[index].origin)
             && op != asked
@@ -905,20 +951,20 @@ impl Monitor {
             self.hold(unexplained(rules, what), None, texts);
         }
         let at_ns = self.world.now_ns;
-        let what = || format!("body {attempt} of `{}` was entered at {at_ns} ns", texts.get(name));
+        let what = move || format!("body {attempt} of `{}` was entered at {at_ns} ns", texts.get(name));
         self.step(index, None, texts, what, |place, _, world, _| place.body_entered(attempt, world));
     }
 
     #[inline(never)]
     fn body_left(&mut self, name: Text, attempt: u32, how: BodyEnd, texts: &Texts) {
         let (index, at_ns) = (self.find(name), self.world.now_ns);
-        let what = || format!("body {attempt} of `{}` ended at {at_ns} ns", texts.get(name));
+        let what = move || format!("body {attempt} of `{}` ended at {at_ns} ns", texts.get(name));
         self.step(index, None, texts, what, |place, _, world, _| place.body_left(attempt, how, world));
     }
 
     fn body_cancelled(&mut self, name: Text, attempt: u32, texts: &Texts) {
         let (index, at_ns) = (self.find(name), self.world.now_ns);
-        let what = || {
+        let what = move || {
             let name = texts.get(name);
             format!("body {attempt} of `{name}` saw its context cancelled at {at_ns} ns")
         };
@@ -927,10 +973,17 @@ impl Monitor {
         });
     }
 
+    /// [D6]: once the run has returned nothing of it goes on. Events are looked at by themselves.
     #[cold]
-    fn nothing_after_the_end(&mut self, what: impl FnOnce() -> String, texts: &Texts) {
-        let what = format!("{} after the run had returned", what());
-        self.hold(unexplained(&["D6"], what), None, texts);
+    fn after_the_end(&mut self, what: &What, texts: &Texts) {
+        let what = match what {
+            What::BodyEntered { task, .. } => format!("a body of `{}` was entered", texts.get(*task)),
+            What::HandlerEntered { subscriber, .. } => {
+                format!("`{}` was given an event", texts.get(*subscriber))
+            }
+            _ => return,
+        };
+        self.hold(unexplained(&["D6"], format!("{what} after the run had returned")), None, texts);
     }
 
     fn end(&mut self, end: &EndNote, texts: &Texts) {
@@ -956,17 +1009,27 @@ impl Monitor {
 
     #[inline(never)]
     fn handler_entered(&mut self, subscriber: Text, seq: u64, texts: &Texts) {
-        if self.run.phase == Phase::Over {
-            self.nothing_after_the_end(|| format!("`{}` was given an event", texts.get(subscriber)), texts);
+        if let Some(misled) = self.delivery.handler_entered(subscriber, seq) {
+            self.misled(subscriber, seq, misled, texts);
         }
-        let fits = self.delivery.handler_entered(subscriber, seq, texts);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn misled(&mut self, subscriber: Text, seq: u64, misled: Misled, texts: &Texts) {
+        self.hold(misled.complaint(subscriber, seq, texts), None, texts);
+    }
+
+    #[inline(never)]
+    fn received(&mut self, receiver: Text, seq: u64, texts: &Texts) {
+        let fits = self.delivery.received(receiver, seq, texts);
         self.hold(fits, None, texts);
     }
 
     #[inline(never)]
     fn handler_left(&mut self, subscriber: Text, seq: u64, how: HandlerEnd, texts: &Texts) {
-        let until = (self.world.now_ns, self.run.drained_ns());
-        let fits = self.delivery.handler_left(subscriber, seq, how, until, texts);
+        let drained = || self.run.drained_ns().is_some_and(|drained_ns| self.world.now_ns >= drained_ns);
+        let fits = self.delivery.handler_left(subscriber, seq, how, drained, texts);
         self.hold(fits, None, texts);
     }
 
@@ -979,7 +1042,8 @@ impl Monitor {
             | What::HandlerEntered { .. }
             | What::HandlerLeft { .. }
             | What::BodyEntered { .. }
-            | What::BodyLeft { .. } => return,
+            | What::BodyLeft { .. }
+            | What::Received { .. } => return,
             What::Call { op, call } => return self.call(*op, call, texts),
             What::Answer { op, answer } => return self.answer(*op, answer, texts),
             What::BodyCancelled { task, attempt } => return self.body_cancelled(*task, *attempt, texts),
@@ -998,7 +1062,6 @@ impl Monitor {
                 self.delivery.opened(*receiver);
                 return;
             }
-            What::Received { receiver, seq } => self.delivery.received(*receiver, *seq, texts),
             What::Lagged { receiver, lost } => self.delivery.lagged(*receiver, *lost, texts),
             What::ReceiverClosed { receiver } => self.delivery.closed(*receiver, texts),
             What::Counters { subscriber, handled, panicked, dropped, lagged } => {
@@ -1047,17 +1110,27 @@ impl Sink for Monitor {
             return;
         }
         self.records += 1;
-        if record.at_ns != self.world.now_ns {
-            self.advance(record.at_ns, texts);
-        }
-        self.world.turn = record.turn;
-        match &record.what {
-            What::Event(event) => self.event(event, texts),
-            What::HandlerEntered { subscriber, seq } => self.handler_entered(*subscriber, *seq, texts),
-            What::HandlerLeft { subscriber, seq, how } => self.handler_left(*subscriber, *seq, *how, texts),
-            What::BodyEntered { task, attempt, op } => self.body_entered(*task, *attempt, *op, texts),
-            What::BodyLeft { task, attempt, how } => self.body_left(*task, *attempt, *how, texts),
-            other => self.observe(other, texts),
+        if record.at_ns != self.world.now_ns || self.run.phase == Phase::Over {
+            self.look_back(record, texts);
+        } else {
+            self.take(record, texts);
         }
     }
+}
+
+fn is_of_task(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::TaskStarting
+            | EventKind::TaskStopped
+            | EventKind::TaskFailed
+            | EventKind::TimeoutHit
+            | EventKind::BackoffScheduled
+            | EventKind::TaskAddRequested
+            | EventKind::TaskAdded
+            | EventKind::TaskRemoveRequested
+            | EventKind::TaskRemoved
+            | EventKind::ActorExhausted
+            | EventKind::ActorDead
+    )
 }

@@ -294,10 +294,15 @@ impl Run {
     }
 
     /// All instants before `end_ns` are over.
+    #[inline]
     pub(super) fn settle(&mut self, end_ns: u64, beside: Beside) -> Fits {
-        if self.phase != Phase::Up {
-            return Ok(());
-        }
+        // As a rule it is up and has tasks.
+        let at_work = self.requested_ns.is_none() && self.idle_ns.is_none() && beside.registered > 0;
+        if self.phase != Phase::Up || at_work { Ok(()) } else { self.settle_end(end_ns, beside) }
+    }
+
+    #[inline(never)]
+    fn settle_end(&mut self, end_ns: u64, beside: Beside) -> Fits {
         let (grace_ns, late_ns) = (self.grace_ns, self.late_ns);
         let Some(deadline_ns) = self.deadline_ns() else {
             self.look_for_idleness(beside);

@@ -15,37 +15,32 @@ pub(super) enum Body {
     Left(BodyEnd),
 }
 
-/// What follows the end of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    Exhausted,
-    Backoff(BackoffSource),
-    Dead,
-}
-
 /// Where an incarnation may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Absent,
     /// Its add was accepted.
     Requested,
-    /// The next attempt is due between two instants.
-    Waiting {
-        from_ns: u64,
-        until_ns: u64,
-    },
-    Open {
-        since_ns: u64,
-    },
+    /// For the next attempt, which comes due in [`Place::due_ns`].
+    Waiting,
+    /// An attempt is, since [`Place::since_ns`].
+    Open,
     /// TimeoutHit has come.
     TimedOut,
-    Ended(Next),
+    /// An attempt has ended, and ActorExhausted is to come.
+    OwesExhausted,
+    /// … BackoffScheduled with the interval after a success.
+    OwesInterval,
+    /// … BackoffScheduled with the delay after a failure.
+    OwesBackoff,
+    /// … ActorDead.
+    OwesDead,
     /// Nothing but TaskRemoved.
     Leaving,
 }
 
 impl Stage {
-    /// Names of the stages, as [`Stage::index`] counts them.
+    /// Names of the stages, in their order.
     pub(super) const NAMES: [&'static str; 10] = [
         "task absent",
         "task requested",
@@ -59,23 +54,14 @@ impl Stage {
         "task leaving",
     ];
 
-    /// One of these numbers.
-    pub(super) const WAITING: usize = 2;
-
     #[inline]
     pub(super) fn index(self) -> usize {
-        match self {
-            Self::Absent => 0,
-            Self::Requested => 1,
-            Self::Waiting { .. } => 2,
-            Self::Open { .. } => 3,
-            Self::TimedOut => 4,
-            Self::Ended(Next::Exhausted) => 5,
-            Self::Ended(Next::Backoff(BackoffSource::Success)) => 6,
-            Self::Ended(Next::Backoff(BackoffSource::Failure)) => 7,
-            Self::Ended(Next::Dead) => 8,
-            Self::Leaving => 9,
-        }
+        self as usize
+    }
+
+    /// An attempt has ended, and it is to be told what follows.
+    fn owes(self) -> bool {
+        matches!(self, Self::OwesExhausted | Self::OwesInterval | Self::OwesBackoff | Self::OwesDead)
     }
 }
 
@@ -85,6 +71,10 @@ pub(super) struct Place {
     pub(super) stage: Stage,
     /// Until when it may stay there.
     pub(super) until_ns: u64,
+    /// Between which instants the next attempt comes due, if it waits for one.
+    pub(super) due_ns: (u64, u64),
+    /// When the latest attempt began.
+    pub(super) since_ns: u64,
     pub(super) attempt: u32,
     /// Failures in a row.
     pub(super) failures: u32,
@@ -105,6 +95,8 @@ pub(super) struct Place {
 pub(super) const ABSENT: Place = Place {
     stage: Stage::Absent,
     until_ns: FAR,
+    due_ns: (0, FAR),
+    since_ns: 0,
     attempt: 0,
     failures: 0,
     reason: None,
@@ -139,7 +131,7 @@ impl Places {
 
     /// What comes of all places by a step, if some place has it.
     #[cold]
-    pub(super) fn next(&self, steps: impl Fn(&mut Place, &mut Vec<Place>) -> bool) -> Option<Self> {
+    pub(super) fn next(&self, steps: &dyn Fn(&mut Place, &mut Vec<Place>) -> bool) -> Option<Self> {
         let (mut next, mut others) = (Vec::new(), Vec::new());
         for &place in self.all() {
             let mut place = place;
@@ -152,23 +144,18 @@ impl Places {
         next.next().map(|first| Self { first, others: next.collect() })
     }
 
+    /// The latest instant by which one of these must be left, and whether one is that of a registered task.
     #[inline]
-    pub(super) fn are_registered(&self) -> bool {
-        self.first.is_registered() || self.others.iter().any(Place::is_registered)
-    }
-
-    /// The latest instant by which one of these must be left.
-    #[inline]
-    pub(super) fn until_ns(&self) -> u64 {
-        self.others.iter().fold(self.first.until_ns, |until_ns, place| until_ns.max(place.until_ns))
+    pub(super) fn bounds(&self) -> (u64, bool) {
+        let both = |(until_ns, registered): (u64, bool), place: &Place| {
+            (until_ns.max(place.until_ns), registered || place.is_registered())
+        };
+        self.others.iter().fold((self.first.until_ns, self.first.is_registered()), both)
     }
 
     /// Between which instants the next attempt has come due, if that is what the task waits for in any case.
     pub(super) fn due(&self) -> Option<(u64, u64)> {
-        let due = |place: &Place| match place.stage {
-            Stage::Waiting { from_ns, until_ns } if !place.cancelled => Some((from_ns, until_ns)),
-            _ => None,
-        };
+        let due = |place: &Place| (place.stage == Stage::Waiting && !place.cancelled).then_some(place.due_ns);
         let both = |(from_ns, until_ns): (u64, u64), place: &Place| {
             due(place).map(|other| (from_ns.min(other.0), until_ns.max(other.1)))
         };
@@ -202,6 +189,7 @@ enum Outcome {
 }
 
 impl Place {
+    #[inline]
     pub(super) fn is_registered(&self) -> bool {
         self.stage != Stage::Absent
     }
@@ -247,8 +235,7 @@ impl Place {
     }
 
     pub(super) fn body_entered(&mut self, attempt: u32, world: &World) -> bool {
-        let fits =
-            matches!(self.stage, Stage::Open { .. }) && self.body == Body::Unseen && attempt == self.attempt;
+        let fits = self.stage == Stage::Open && self.body == Body::Unseen && attempt == self.attempt;
         if fits {
             self.body = Body::Running;
             if self.cancelled && !self.told {
@@ -263,7 +250,7 @@ impl Place {
             return false;
         }
         match self.stage {
-            Stage::Open { .. } => self.until_ns = world.now_ns,
+            Stage::Open => self.until_ns = world.now_ns,
             // A timeout or a forced end may drop the body late.
             _ if how == BodyEnd::Dropped => {}
             _ => return false,
@@ -274,10 +261,10 @@ impl Place {
 
     /// Its body's context is seen to be cancelled. [A4]: with its actor or by a timeout, and by nothing else.
     pub(super) fn body_cancelled(&mut self, attempt: u32, spec: Option<&SpecNote>, world: &World) -> bool {
-        let Stage::Open { since_ns } = self.stage else { return true };
-        if attempt != self.attempt {
+        if self.stage != Stage::Open || attempt != self.attempt {
             return true;
         }
+        let since_ns = self.since_ns;
         let timed_out = spec.is_none_or(|spec| {
             spec.timeout_ns > 0 && world.now_ns >= since_ns.saturating_add(spec.timeout_ns)
         });
@@ -297,8 +284,8 @@ impl Place {
         }
         self.cancelled = true;
         let at_once = match self.stage {
-            Stage::Waiting { .. } | Stage::Requested => world.up,
-            Stage::Open { .. } => self.body == Body::Running && !self.told,
+            Stage::Waiting | Stage::Requested => world.up,
+            Stage::Open => self.body == Body::Running && !self.told,
             _ => false,
         };
         if at_once {
@@ -308,7 +295,7 @@ impl Place {
 
     /// Everything that is left ends by force, now.
     pub(super) fn force(&mut self, now_ns: u64) {
-        if matches!(self.stage, Stage::Waiting { .. } | Stage::Requested) {
+        if matches!(self.stage, Stage::Waiting | Stage::Requested) {
             self.until_ns = now_ns;
         }
     }
@@ -348,9 +335,9 @@ impl Place {
             // [G4]: after its last event, and its body is gone.
             _ if self.body == Body::Running => false,
             Stage::Leaving => true,
-            Stage::Waiting { .. } => self.cancelled,
+            Stage::Waiting => self.cancelled,
             // What was owed in the moment of a forced end is not published any more.
-            Stage::Ended(_) => world.forced,
+            stage if stage.owes() => world.forced,
             _ => false,
         };
         if fits {
@@ -360,9 +347,9 @@ impl Place {
     }
 
     pub(super) fn starting(&mut self, attempt: Option<u32>, spec: Option<&SpecNote>, world: &World) -> bool {
-        let Stage::Waiting { from_ns, .. } = self.stage else { return false };
         let now = world.now_ns;
-        let fits = now >= from_ns
+        let fits = self.stage == Stage::Waiting
+            && now >= self.due_ns.0
             && !self.cancelled
             && attempt == Some(self.attempt + 1)
             && self.body != Body::Running
@@ -376,23 +363,24 @@ impl Place {
         self.body = Body::Unseen;
         self.told = false;
         self.turn = None;
-        self.go(Stage::Open { since_ns: now }, open_until(spec, now, world))
+        self.since_ns = now;
+        self.go(Stage::Open, open_until(spec, now, world))
     }
 
     pub(super) fn timeout_hit(&mut self, event: &EventNote, spec: Option<&SpecNote>, world: &World) -> bool {
-        let Stage::Open { since_ns } = self.stage else { return false };
         let ready = matches!(self.body, Body::Left(how) if how != BodyEnd::Dropped);
         let told = self.told || self.body != Body::Left(BodyEnd::Dropped);
         let fits = spec.is_none_or(|spec| {
             spec.timeout_ns > 0
-                && world.now_ns >= since_ns.saturating_add(spec.timeout_ns)
+                && world.now_ns >= self.since_ns.saturating_add(spec.timeout_ns)
                 && event.timeout_ms == Some(milliseconds(spec.timeout_ns))
         });
-        self.is_of(event) && fits && !ready && told && self.go(Stage::TimedOut, world.now_ns)
+        let open = self.stage == Stage::Open && self.is_of(event);
+        open && fits && !ready && told && self.go(Stage::TimedOut, world.now_ns)
     }
 
     pub(super) fn stopped(&mut self, spec: Option<&SpecNote>, world: &World, others: &mut Vec<Self>) -> bool {
-        if !matches!(self.stage, Stage::Open { .. }) || world.forced {
+        if self.stage != Stage::Open || world.forced {
             return false;
         }
         match self.body {
@@ -432,10 +420,10 @@ impl Place {
                 }
                 Outcome::Retryable
             }
-            Stage::Open { .. } if world.forced => {
+            Stage::Open if world.forced => {
                 return reason() == "aborted: grace exceeded" && self.go(Stage::Leaving, world.now_ns);
             }
-            Stage::Open { .. } => match self.body {
+            Stage::Open => match self.body {
                 Body::Left(BodyEnd::Fail(text)) if event.reason == Some(text) => Outcome::Retryable,
                 Body::Left(BodyEnd::Fatal(text)) if event.reason == Some(text) => Outcome::Fatal,
                 Body::Left(BodyEnd::Panic(text))
@@ -454,7 +442,7 @@ impl Place {
     }
 
     pub(super) fn exhausted(&mut self, event: &EventNote, world: &World, texts: &Texts) -> bool {
-        let fits = self.stage == Stage::Ended(Next::Exhausted)
+        let fits = self.stage == Stage::OwesExhausted
             && self.is_of(event)
             && if self.success {
                 event.reason.is_some_and(|reason| texts.get(reason) == "policy_exhausted_success")
@@ -465,7 +453,7 @@ impl Place {
     }
 
     pub(super) fn dead(&mut self, event: &EventNote, world: &World) -> bool {
-        let fits = self.stage == Stage::Ended(Next::Dead) && self.is_of(event) && event.reason == self.reason;
+        let fits = self.stage == Stage::OwesDead && self.is_of(event) && event.reason == self.reason;
         fits && self.go(Stage::Leaving, world.now_ns)
     }
 
@@ -493,28 +481,28 @@ impl Place {
             Outcome::Retryable => self.failures += 1,
             Outcome::Canceled | Outcome::Fatal => {}
         }
-        let success = Stage::Ended(Next::Backoff(BackoffSource::Success));
-        let failure = Stage::Ended(Next::Backoff(BackoffSource::Failure));
         match (outcome, spec.map(|spec| spec.restart)) {
-            (Outcome::Fatal, _) => self.go(Stage::Ended(Next::Dead), now),
+            (Outcome::Fatal, _) => self.go(Stage::OwesDead, now),
             (Outcome::Canceled, _) => self.go(Stage::Leaving, now),
             _ if self.cancelled => self.go(Stage::Leaving, now),
             (Outcome::Ok, Some(Restart::Never | Restart::OnFailure))
-            | (Outcome::Retryable, Some(Restart::Never)) => self.go(Stage::Ended(Next::Exhausted), now),
-            (Outcome::Ok, Some(Restart::Always { interval_ns: Some(_) })) => self.go(success, now),
+            | (Outcome::Retryable, Some(Restart::Never)) => self.go(Stage::OwesExhausted, now),
+            (Outcome::Ok, Some(Restart::Always { interval_ns: Some(_) })) => {
+                self.go(Stage::OwesInterval, now)
+            }
             (Outcome::Ok, Some(Restart::Always { interval_ns: None })) => self.due(now, now, world),
-            (Outcome::Retryable, Some(_)) => self.go(failure, now),
+            (Outcome::Retryable, Some(_)) => self.go(Stage::OwesBackoff, now),
             // Without a spec any policy may be at work.
             (Outcome::Ok, None) => {
-                others.push(self.at(success, now));
+                others.push(self.at(Stage::OwesInterval, now));
                 let mut again = *self;
                 again.due(now, now, world);
                 others.push(again);
-                self.go(Stage::Ended(Next::Exhausted), now)
+                self.go(Stage::OwesExhausted, now)
             }
             (Outcome::Retryable, None) => {
-                others.push(self.at(failure, now));
-                self.go(Stage::Ended(Next::Exhausted), now)
+                others.push(self.at(Stage::OwesBackoff, now));
+                self.go(Stage::OwesExhausted, now)
             }
         };
     }
@@ -528,31 +516,32 @@ impl Place {
         } else {
             FAR
         };
-        self.go(Stage::Waiting { from_ns, until_ns }, leave_ns)
+        self.due_ns = (from_ns, until_ns);
+        self.go(Stage::Waiting, leave_ns)
     }
 
     pub(super) fn backoff(&mut self, event: &EventNote, spec: Option<&SpecNote>, world: &World) -> bool {
-        let (Stage::Ended(Next::Backoff(source)), Some(delay_ms)) = (self.stage, event.delay_ms) else {
-            return false;
+        let (source, Some(delay_ms)) = (event.source, event.delay_ms) else { return false };
+        let owed = match source {
+            Some(BackoffSource::Success) => self.stage == Stage::OwesInterval,
+            Some(BackoffSource::Failure) => self.stage == Stage::OwesBackoff && event.reason == self.reason,
+            None => false,
         };
-        if event.source != Some(source) || !self.is_of(event) {
+        if !owed || !self.is_of(event) {
             return false;
         }
         let told_ns = u64::from(delay_ms) * 1_000_000;
         let told = (told_ns, if delay_ms == u32::MAX { FAR } else { told_ns + 999_999 });
         let real = match (source, spec) {
             (
-                BackoffSource::Success,
+                Some(BackoffSource::Success),
                 Some(SpecNote { restart: Restart::Always { interval_ns: Some(ns) }, .. }),
             ) => (*ns, *ns),
-            (BackoffSource::Failure, Some(spec)) => {
+            (Some(BackoffSource::Failure), Some(spec)) => {
                 delay_bounds(&spec.backoff, self.failures.saturating_sub(1))
             }
             _ => told,
         };
-        if source == BackoffSource::Failure && event.reason != self.reason {
-            return false;
-        }
         let (from_ns, until_ns) = (real.0.max(told.0), real.1.min(told.1));
         let now = world.now_ns;
         from_ns <= until_ns && self.due(now.saturating_add(from_ns), now.saturating_add(until_ns), world)
@@ -563,27 +552,28 @@ impl Place {
         let now = world.now_ns;
         self.until_ns = FAR;
         self.reason = event.reason.or(self.reason);
-        let waiting = Stage::Waiting { from_ns: now, until_ns: FAR };
+        self.due_ns = (now, FAR);
         match event.kind {
             EventKind::TaskAddRequested => *self = Self { stage: Stage::Requested, ..ABSENT },
-            EventKind::TaskAdded | EventKind::BackoffScheduled => self.stage = waiting,
+            EventKind::TaskAdded | EventKind::BackoffScheduled => self.stage = Stage::Waiting,
             EventKind::TaskStarting => {
                 self.attempt = event.attempt.unwrap_or(self.attempt);
                 self.body = Body::Unseen;
                 self.told = false;
-                self.stage = Stage::Open { since_ns: now };
+                self.stage = Stage::Open;
+                self.since_ns = now;
             }
             EventKind::TimeoutHit => self.stage = Stage::TimedOut,
             EventKind::TaskStopped | EventKind::TaskFailed => {
                 self.success = event.kind == EventKind::TaskStopped;
                 self.failures = if self.success { 0 } else { self.failures + 1 };
-                let (source, last) = if self.success {
-                    (BackoffSource::Success, waiting)
+                let (next, last) = if self.success {
+                    (Stage::OwesInterval, Stage::Waiting)
                 } else {
-                    (BackoffSource::Failure, Stage::Ended(Next::Dead))
+                    (Stage::OwesBackoff, Stage::OwesDead)
                 };
-                self.stage = Stage::Ended(Next::Backoff(source));
-                let stages = [Stage::Ended(Next::Exhausted), Stage::Leaving, last];
+                self.stage = next;
+                let stages = [Stage::OwesExhausted, Stage::Leaving, last];
                 others.extend(stages.map(|stage| self.at(stage, FAR)));
             }
             EventKind::ActorExhausted | EventKind::ActorDead => self.stage = Stage::Leaving,

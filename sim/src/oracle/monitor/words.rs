@@ -1,8 +1,6 @@
 //! Explanations: what a task was doing, what may come next and when, and which rules say so.
 
-use simvisor::BackoffSource;
-
-use super::task::{Body, FAR, Next, Place, Stage};
+use super::task::{Body, FAR, Place, Stage};
 use crate::trace::{BodyEnd, SpecNote};
 
 /// A place in words.
@@ -48,17 +46,17 @@ impl Place {
                 format!("TaskAdded of `{name}` {at_once}"),
                 &["G2"],
             ),
-            Stage::Waiting { .. } if self.cancelled => words(
+            Stage::Waiting if self.cancelled => words(
                 format!("`{name}` waited for attempt {next}, cancelled"),
                 format!("TaskRemoved of `{name}` {at_once}"),
                 &["R5", "D2"],
             ),
-            Stage::Waiting { from_ns, until_ns } => words(
+            Stage::Waiting => words(
                 format!("`{name}` waited for attempt {next}"),
-                format!("TaskStarting {next} of `{name}` {}", window(from_ns, until_ns)),
+                format!("TaskStarting {next} of `{name}` {}", window(self.due_ns.0, self.due_ns.1)),
                 if attempt == 0 { &["G2", "A1", "A6"] } else { &["R2", "A1", "A6", "R6"] },
             ),
-            Stage::Open { since_ns } => {
+            Stage::Open => {
                 let (next, rules): (_, &'static [_]) = match self.body {
                     Body::Running if self.cancelled && !self.told => (
                         format!("the cancellation of the context of attempt {attempt} of `{name}` {at_once}"),
@@ -70,7 +68,7 @@ impl Place {
                             &["A1", "A2", "A5"],
                         ),
                         timeout_ns => {
-                            let deadline_ns = since_ns.saturating_add(timeout_ns);
+                            let deadline_ns = self.since_ns.saturating_add(timeout_ns);
                             let hit = window(deadline_ns, self.until_ns.max(deadline_ns));
                             let ends = format!("the end of attempt {attempt} of `{name}` when its body ends");
                             (format!("{ends}, or TimeoutHit {attempt} {hit}"), &["A3", "A1", "A2"])
@@ -97,18 +95,18 @@ impl Place {
                 format!("TaskFailed {attempt} of `{name}` {at_once}"),
                 &["A3"],
             ),
-            Stage::Ended(ended) => words(
+            Stage::OwesExhausted | Stage::OwesInterval | Stage::OwesBackoff | Stage::OwesDead => words(
                 format!("attempt {attempt} of `{name}` had ended"),
-                match ended {
-                    Next::Exhausted => format!("ActorExhausted {attempt} of `{name}` {at_once}"),
-                    Next::Dead => format!("ActorDead {attempt} of `{name}` {at_once}"),
-                    Next::Backoff(BackoffSource::Success) => {
+                match self.stage {
+                    Stage::OwesExhausted => format!("ActorExhausted {attempt} of `{name}` {at_once}"),
+                    Stage::OwesInterval => {
                         format!("BackoffScheduled of `{name}` with its interval {at_once}")
                     }
-                    Next::Backoff(BackoffSource::Failure) => format!(
+                    Stage::OwesBackoff => format!(
                         "BackoffScheduled of `{name}` with the delay after {} earlier failures {at_once}",
                         self.failures.saturating_sub(1)
                     ),
+                    _ => format!("ActorDead {attempt} of `{name}` {at_once}"),
                 },
                 &["R1", "R3", "R4"],
             ),
