@@ -25,12 +25,16 @@ struct Tracker {
     receiver: Text,
     /// The news of highest number of each task that its receiver received.
     latest: Vec<News>,
+    /// How many news its receiver has come past, those included that are not kept any more.
+    past: u64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Trackers {
     /// In order of number, as far back as a receiver may be behind; kept while somebody receives.
     told: VecDeque<News>,
+    /// How many news are not kept any more.
+    gone: u64,
     reach: u64,
     trackers: Vec<Tracker>,
 }
@@ -39,6 +43,7 @@ impl Trackers {
     pub(super) fn reset(&mut self, header: &Header) {
         self.reach = reach(header);
         self.told.clear();
+        self.gone = 0;
         self.trackers.clear();
     }
 
@@ -61,6 +66,7 @@ impl Trackers {
         {
             if self.told.len() as u64 > self.reach {
                 self.told.pop_front();
+                self.gone += 1;
             }
             self.told.push_back(News { seq: event.seq, task, alive });
         }
@@ -83,7 +89,8 @@ impl Trackers {
     }
 
     pub(super) fn opened(&mut self, receiver: Text) {
-        self.trackers.push(Tracker { receiver, latest: Vec::new() });
+        let past = self.gone + self.told.len() as u64;
+        self.trackers.push(Tracker { receiver, latest: Vec::new(), past });
     }
 
     pub(super) fn closed(&mut self, receiver: Text) {
@@ -94,8 +101,16 @@ impl Trackers {
         let Some(tracker) = self.trackers.iter_mut().find(|tracker| tracker.receiver == receiver) else {
             return;
         };
-        let Ok(place) = self.told.binary_search_by_key(&seq, |news| news.seq) else { return };
-        let news = self.told[place];
+        // As a rule these are the news that come next, or none are between this event and the last.
+        let guess = tracker.past.saturating_sub(self.gone) as usize;
+        let is_after = guess == 0 || self.told.get(guess - 1).is_none_or(|last| last.seq < seq);
+        let place = match self.told.get(guess) {
+            next if is_after && next.is_none_or(|next| next.seq >= seq) => guess,
+            _ => self.told.partition_point(|news| news.seq < seq),
+        };
+        tracker.past = self.gone + place as u64;
+        let Some(&news) = self.told.get(place).filter(|news| news.seq == seq) else { return };
+        tracker.past += 1;
         match tracker.latest.iter_mut().find(|latest| latest.task == news.task) {
             Some(latest) if latest.seq < news.seq => *latest = news,
             Some(_) => {}

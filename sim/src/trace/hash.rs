@@ -72,8 +72,7 @@ impl Sink for TraceHash {
     fn record(&mut self, record: &Record, texts: &Texts) {
         self.records += 1;
         let mut encoder = Encoder { bytes: &mut self.bytes, numbers: &mut self.numbers, texts };
-        encoder.u64(record.at_ns);
-        encoder.what(&record.what);
+        encoder.record(record.at_ns, &record.what);
         if self.bytes.len() >= BLOCK_BYTES {
             self.flush();
         }
@@ -170,75 +169,111 @@ impl Encoder<'_> {
         texts.iter().for_each(|&text| self.text(text));
     }
 
-    fn what(&mut self, what: &What) {
+    fn record(&mut self, at_ns: u64, what: &What) {
         match what {
-            What::Event(event) => {
-                self.u8(1);
-                self.event(event);
-            }
+            What::Event(event) => self.event(at_ns, event),
             What::Call { op, call } => {
-                self.u8(2);
+                self.head(at_ns, 2);
                 self.u32(*op);
                 self.call(call);
             }
             What::Answer { op, answer } => {
-                self.u8(3);
+                self.head(at_ns, 3);
                 self.u32(*op);
                 self.answer(answer);
             }
             What::BodyEntered { task, attempt, op } => {
-                self.body(4, *task, *attempt);
+                self.body(at_ns, 4, *task, *attempt);
                 self.optional_u32(*op);
             }
             What::BodyLeft { task, attempt, how } => {
-                self.body(5, *task, *attempt);
+                self.body(at_ns, 5, *task, *attempt);
                 self.body_end(*how);
             }
-            What::BodyCancelled { task, attempt } => self.body(6, *task, *attempt),
-            What::Received { receiver, seq } => self.numbered(7, *receiver, *seq),
-            What::Lagged { receiver, lost } => self.numbered(8, *receiver, *lost),
-            What::ReceiverOpened { receiver } => self.numbered(9, *receiver, 0),
-            What::ReceiverClosed { receiver } => self.numbered(10, *receiver, 0),
-            What::HandlerEntered { subscriber, seq } => self.numbered(11, *subscriber, *seq),
+            What::BodyCancelled { task, attempt } => self.body(at_ns, 6, *task, *attempt),
+            What::Received { receiver, seq } => self.numbered(at_ns, 7, *receiver, *seq),
+            What::Lagged { receiver, lost } => self.numbered(at_ns, 8, *receiver, *lost),
+            What::ReceiverOpened { receiver } => self.numbered(at_ns, 9, *receiver, 0),
+            What::ReceiverClosed { receiver } => self.numbered(at_ns, 10, *receiver, 0),
+            What::HandlerEntered { subscriber, seq } => self.numbered(at_ns, 11, *subscriber, *seq),
             What::HandlerLeft { subscriber, seq, how } => {
-                self.numbered(12, *subscriber, *seq);
+                self.numbered(at_ns, 12, *subscriber, *seq);
                 self.handler_end(*how);
             }
             What::Counters { subscriber, handled, panicked, dropped, lagged } => {
-                self.numbered(13, *subscriber, *handled);
+                self.numbered(at_ns, 13, *subscriber, *handled);
                 [panicked, dropped, lagged].into_iter().for_each(|&count| self.u64(count));
             }
             What::Leftovers { futures, timers, permits } => {
-                self.u8(14);
+                self.head(at_ns, 14);
                 [futures, timers, permits].into_iter().for_each(|&count| self.u64(count));
             }
             What::WallSet { by_ns } => {
-                self.u8(15);
+                self.head(at_ns, 15);
                 self.u64(by_ns.cast_unsigned());
             }
-            What::Calm => self.u8(16),
+            What::Calm => self.head(at_ns, 16),
             What::Delivered { seq } => {
-                self.u8(18);
+                self.head(at_ns, 18);
                 self.u64(*seq);
             }
             What::AliveSeen { receiver, alive } => {
-                self.tagged(19, *receiver);
+                self.head(at_ns, 19);
+                self.text(*receiver);
                 self.texts(alive);
             }
             What::End(end) => {
-                self.u8(17);
+                self.head(at_ns, 17);
                 self.end(end);
             }
         }
     }
 
-    fn event(&mut self, event: &EventNote) {
+    // Pieces of fixed length are put together before they are appended: this is most of what is encoded.
+
+    /// When, and what kind of record it is.
+    #[inline]
+    fn head(&mut self, at_ns: u64, tag: u8) {
+        let mut line = [tag; 9];
+        line[..8].copy_from_slice(&at_ns.to_le_bytes());
+        self.bytes.extend_from_slice(&line);
+    }
+
+    fn body(&mut self, at_ns: u64, tag: u8, task: Text, attempt: u32) {
+        if let Some(known) = self.numbers.known(task) {
+            let mut line = [tag; 17];
+            line[..8].copy_from_slice(&at_ns.to_le_bytes());
+            line[9..13].copy_from_slice(&known.to_le_bytes());
+            line[13..].copy_from_slice(&attempt.to_le_bytes());
+            self.bytes.extend_from_slice(&line);
+        } else {
+            self.head(at_ns, tag);
+            self.spell(task);
+            self.u32(attempt);
+        }
+    }
+
+    fn numbered(&mut self, at_ns: u64, tag: u8, text: Text, number: u64) {
+        if let Some(known) = self.numbers.known(text) {
+            let mut line = [tag; 21];
+            line[..8].copy_from_slice(&at_ns.to_le_bytes());
+            line[9..13].copy_from_slice(&known.to_le_bytes());
+            line[13..].copy_from_slice(&number.to_le_bytes());
+            self.bytes.extend_from_slice(&line);
+        } else {
+            self.head(at_ns, tag);
+            self.spell(text);
+            self.u64(number);
+        }
+    }
+
+    fn event(&mut self, at_ns: u64, event: &EventNote) {
         let EventNote { seq, wall_ns, kind, task, reason, attempt, timeout_ms, delay_ms, source } = *event;
-        // Pieces of fixed length are put together before they are appended: this is most of what is encoded.
-        let mut head = [0; 17];
-        head[..8].copy_from_slice(&seq.to_le_bytes());
-        head[8..16].copy_from_slice(&wall_ns.to_le_bytes());
-        head[16] = kind as u8;
+        let mut head = [1; 26];
+        head[..8].copy_from_slice(&at_ns.to_le_bytes());
+        head[9..17].copy_from_slice(&seq.to_le_bytes());
+        head[17..25].copy_from_slice(&wall_ns.to_le_bytes());
+        head[25] = kind as u8;
         self.bytes.extend_from_slice(&head);
         self.optional_text(task);
         self.optional_text(reason);
@@ -334,23 +369,6 @@ impl Encoder<'_> {
             Jitter::Decorrelated => 3,
         });
         self.u64(spec.timeout_ns);
-    }
-
-    fn body(&mut self, tag: u8, task: Text, attempt: u32) {
-        self.tagged(tag, task);
-        self.u32(attempt);
-    }
-
-    fn numbered(&mut self, tag: u8, text: Text, number: u64) {
-        if let Some(known) = self.numbers.known(text) {
-            let mut line = [tag; 13];
-            line[1..5].copy_from_slice(&known.to_le_bytes());
-            line[5..].copy_from_slice(&number.to_le_bytes());
-            self.bytes.extend_from_slice(&line);
-        } else {
-            self.tagged(tag, text);
-            self.u64(number);
-        }
     }
 
     #[inline]

@@ -387,51 +387,64 @@ impl Monitor {
     /// A task stands in its places from now on, where `before` the first had this stage and attempt.
     #[inline]
     fn settle_in(&mut self, index: usize, before: (usize, u32)) {
-        let task = &mut self.tasks[index];
-        let Places { first, others } = &task.places;
-        let now = (first.stage.index(), first.attempt);
-        if !others.is_empty() {
-            self.most_places = self.most_places.max(1 + others.len());
-            if now != before {
-                others.iter().for_each(|place| self.visits[place.stage.index()] += 1);
-            }
+        let Places { first, others } = &self.tasks[index].places;
+        if others.is_empty() {
+            self.enter(index, before, (first.until_ns, first.is_registered()));
+        } else {
+            self.settle_in_many(index, before);
         }
-        let (until_ns, registered) = task.places.bounds();
+    }
+
+    #[cold]
+    fn settle_in_many(&mut self, index: usize, before: (usize, u32)) {
+        let places = &self.tasks[index].places;
+        let bounds = places.bounds();
+        self.most_places = self.most_places.max(1 + places.others.len());
+        if (places.first.stage.index(), places.first.attempt) != before {
+            places.others.iter().for_each(|place| self.visits[place.stage.index()] += 1);
+        }
+        self.enter(index, before, bounds);
+    }
+
+    /// `until_ns` and `registered` are the bounds of all places.
+    #[inline(always)]
+    fn enter(&mut self, index: usize, before: (usize, u32), (until_ns, registered): (u64, bool)) {
+        let task = &mut self.tasks[index];
+        let stage = task.places.first.stage;
+        let mut comes_due = false;
+        if (stage.index(), task.places.first.attempt) != before {
+            self.visits[stage.index()] += 1;
+            comes_due = stage == Stage::Waiting && self.world.limit > 0;
+        }
         if registered != task.registered {
             task.registered = registered;
             self.changes.0 += 1;
             self.registered = if registered { self.registered + 1 } else { self.registered - 1 };
         }
-        let mut comes_due = false;
-        if now != before {
-            self.visits[now.0] += 1;
-            comes_due = now.0 == Stage::Waiting.index() && self.world.limit > 0;
-        }
+        let mut later = false;
         if until_ns != task.until_ns {
-            self.leave_by(index, until_ns);
+            let at_once = until_ns == self.world.now_ns;
+            later = !at_once && until_ns != FAR;
+            self.at_once = self.at_once + u32::from(at_once) - u32::from(task.at_once);
+            task.until_ns = until_ns;
+            task.at_once = at_once;
+            task.version += 1;
+        }
+        if later || comes_due {
+            self.look_ahead(index, later, comes_due);
+        }
+    }
+
+    /// A task has another deadline in a later instant, or its next attempt comes to wait for a permit.
+    #[inline(never)]
+    fn look_ahead(&mut self, index: usize, later: bool, comes_due: bool) {
+        let Task { until_ns, version, .. } = self.tasks[index];
+        if later {
+            self.deadlines.push(Reverse((until_ns, index as u32, version)));
         }
         if comes_due {
             self.comes_due(index);
         }
-    }
-
-    /// From now on some place of a task must be left by another instant than before.
-    #[inline]
-    fn leave_by(&mut self, index: usize, until_ns: u64) {
-        let task = &mut self.tasks[index];
-        let at_once = until_ns == self.world.now_ns;
-        task.until_ns = until_ns;
-        task.version += 1;
-        self.at_once = self.at_once + u32::from(at_once) - u32::from(task.at_once);
-        task.at_once = at_once;
-        if !at_once && until_ns != FAR {
-            self.keep_deadline(index, until_ns);
-        }
-    }
-
-    #[inline(never)]
-    fn keep_deadline(&mut self, index: usize, until_ns: u64) {
-        self.deadlines.push(Reverse((until_ns, index as u32, self.tasks[index].version)));
     }
 
     /// Under a limit: its next attempt comes to wait for a permit.
@@ -635,10 +648,8 @@ impl Monitor {
             let task = &mut self.tasks[index];
             if task.registered {
                 task.places.all_mut().for_each(|place| place.force(now_ns));
-                let (until_ns, _) = task.places.bounds();
-                if until_ns != task.until_ns {
-                    self.leave_by(index, until_ns);
-                }
+                let Place { stage, attempt, .. } = task.places.first;
+                self.settle_in(index, (stage.index(), attempt));
             }
         }
     }
