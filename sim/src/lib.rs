@@ -11,6 +11,7 @@ pub mod env;
 mod files;
 pub mod fuzz;
 pub mod oracle;
+pub mod page;
 pub mod pattern;
 pub mod report;
 pub mod rng;

@@ -1,6 +1,6 @@
 //! `simvisor-adapters`: scenarios on runtimes as they are published, judged.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,6 +15,7 @@ use simvisor_adapters::{Departure, Outcome, Play, Subject, subject, subjects};
 use simvisor_sim::case::{Case, FORMAT, Origin, Shown, VERSION};
 use simvisor_sim::conform::{Dialect, Switches};
 use simvisor_sim::oracle::RULES;
+use simvisor_sim::page::Page;
 use simvisor_sim::search::shrink_scenario;
 
 /// Runs scenarios on runtimes as they are published and says where they leave the contract.
@@ -157,25 +158,26 @@ enum Format {
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
+    let page = Page::stdout();
     let result = match Cli::parse().command {
-        Command::Subjects => list(),
-        Command::Sweep(options) => options.run(),
-        Command::Replay(options) => options.run(),
-        Command::Shrink(options) => options.run(),
+        Command::Subjects => list(&page),
+        Command::Sweep(options) => options.run(&page),
+        Command::Replay(options) => options.run(&page),
+        Command::Shrink(options) => options.run(&page),
         Command::Play => play_from_stdin().map(|()| ExitCode::SUCCESS).map_err(Into::into),
     };
-    result.unwrap_or_else(|error| {
+    let printed = page.finish();
+    result.and_then(|code| Ok(printed.map(|()| code)?)).unwrap_or_else(|error| {
         eprintln!("simvisor-adapters: {error}");
         ExitCode::from(2)
     })
 }
 
-fn list() -> Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
+fn list(page: &Page) -> Result<ExitCode> {
     for subject in subjects() {
-        writeln!(out, "{}, in the dialect `{}`. Not judged:", subject.name(), subject.dialect())?;
+        writeln!(page, "{}, in the dialect `{}`. Not judged:", subject.name(), subject.dialect());
         for text in subject.not_judged() {
-            writeln!(out, "  - {text}")?;
+            writeln!(page, "  - {text}");
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -272,7 +274,7 @@ fn bar(length: u64, noun: &str) -> ProgressBar {
 }
 
 impl Sweep {
-    fn run(self) -> Result<ExitCode> {
+    fn run(self, page: &Page) -> Result<ExitCode> {
         let subject = subject(&self.subject)
             .ok_or_else(|| format!("there is no subject `{}`; `subjects` lists them", self.subject))?;
         let terms = self.speech.terms(&*subject)?;
@@ -308,9 +310,9 @@ impl Sweep {
                     seconds: report.seconds,
                     departures: rows,
                 };
-                println!("{}", serde_json::to_string_pretty(&json)?);
+                writeln!(page, "{}", serde_json::to_string_pretty(&json)?);
             }
-            Format::Text => print(subject.name(), self.seeds, &report, &rows)?,
+            Format::Text => print(subject.name(), self.seeds, &report, &rows, page),
         }
         Ok(if report.departing == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
@@ -342,19 +344,18 @@ impl Sweep {
     }
 }
 
-fn print(name: &str, seeds: u64, report: &SweepReport, rows: &[DepartureJson]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+fn print(name: &str, seeds: u64, report: &SweepReport, rows: &[DepartureJson], page: &Page) {
     writeln!(
-        out,
+        page,
         "{name}: {seeds} seeds, {} runs, {} lines of trace in {:.1} s",
         report.runs, report.lines, report.seconds
-    )?;
+    );
     let verdicts: Vec<_> =
         report.verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
-    writeln!(out, "ended      {}", verdicts.join(", "))?;
-    writeln!(out, "lossy      {} runs lost events to the bus, and are judged up to there", report.lossy)?;
+    writeln!(page, "ended      {}", verdicts.join(", "));
+    writeln!(page, "lossy      {} runs lost events to the bus, and are judged up to there", report.lossy);
     let (repeated, same) = report.repeated;
-    writeln!(out, "repeats    {same} of {repeated} runs that were repeated gave the same trace")?;
+    writeln!(page, "repeats    {same} of {repeated} runs that were repeated gave the same trace");
     let untested: Vec<_> = RULES
         .iter()
         .zip(&report.witnesses)
@@ -362,30 +363,29 @@ fn print(name: &str, seeds: u64, report: &SweepReport, rows: &[DepartureJson]) -
         .map(|(rule, _)| rule.id)
         .collect();
     writeln!(
-        out,
+        page,
         "untested   {}",
         if untested.is_empty() { "no rule".to_owned() } else { untested.join(", ") }
-    )?;
+    );
     for (deviation, runs) in &report.excused {
-        writeln!(out, "let pass   {deviation}, in {runs} runs")?;
+        writeln!(page, "let pass   {deviation}, in {runs} runs");
     }
     for (oddity, runs) in &report.oddities {
-        writeln!(out, "odd        {oddity}, in {runs} runs")?;
+        writeln!(page, "odd        {oddity}, in {runs} runs");
     }
-    writeln!(out, "departures {} kinds, in {} seeds\n", rows.len(), report.departing)?;
+    writeln!(page, "departures {} kinds, in {} seeds\n", rows.len(), report.departing);
     writeln!(
-        out,
+        page,
         "{:<8} {:>5}  first departure of a run (shrunk), what has a part in it, case",
         "rule", "seeds"
-    )?;
+    );
     for row in rows {
-        writeln!(out, "{:<8} {:>5}  {}", row.rule, row.seeds, row.message)?;
+        writeln!(page, "{:<8} {:>5}  {}", row.rule, row.seeds, row.message);
         let parts =
             if row.matters.is_empty() { "nothing but tasks".to_owned() } else { row.matters.join(", ") };
-        writeln!(out, "{:15} {parts}", "")?;
-        writeln!(out, "{:15} {}", "", row.case.display())?;
+        writeln!(page, "{:15} {parts}", "");
+        writeln!(page, "{:15} {}", "", row.case.display());
     }
-    Ok(())
 }
 
 /// The play of a case file.
@@ -405,37 +405,33 @@ fn play_of(path: &Path, other: Option<&str>, patience_ms: u64) -> Result<(Case, 
 }
 
 impl Replay {
-    fn run(self) -> Result<ExitCode> {
+    fn run(self, page: &Page) -> Result<ExitCode> {
         let (case, play) = play_of(&self.case, self.subject.as_deref(), self.patience_ms)?;
         let terms = self.speech.terms(&*subject(&play.subject).ok_or("the subject is gone")?)?;
         let me = std::env::current_exe()?;
-        let mut out = std::io::stdout().lock();
         let outcome = judge(&me, &play, &terms, |line| {
             if self.trace {
-                // Whoever reads this may have enough.
-                drop(writeln!(out, "{line}"));
+                writeln!(page, "{line}");
             }
         })?;
-        drop(out);
-        let mut out: Box<dyn std::io::Write> =
-            if self.trace { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+        let out = if self.trace { Page::stderr() } else { page.clone() };
         let detail = outcome.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
-        writeln!(out, "subject  {}", play.subject)?;
-        writeln!(out, "verdict  {}{detail}", outcome.verdict)?;
-        writeln!(out, "trace    {:#018x}, {} lines", outcome.trace_hash, outcome.lines)?;
+        writeln!(out, "subject  {}", play.subject);
+        writeln!(out, "verdict  {}{detail}", outcome.verdict);
+        writeln!(out, "trace    {:#018x}, {} lines", outcome.trace_hash, outcome.lines);
         for Departure { rule, message, at_ns, instead, involved } in &outcome.departures {
-            writeln!(out, "{rule:<8} at {} ms: {message}", at_ns / 1_000_000)?;
+            writeln!(out, "{rule:<8} at {} ms: {message}", at_ns / 1_000_000);
             for text in instead {
-                writeln!(out, "{:8} what could have come: {text}", "")?;
+                writeln!(out, "{:8} what could have come: {text}", "");
             }
             if !involved.is_empty() {
-                writeln!(out, "{:8} rules: {}", "", involved.join(", "))?;
+                writeln!(out, "{:8} rules: {}", "", involved.join(", "));
             }
         }
         if outcome.verdict != "done" {
-            writeln!(out, "the last lines:")?;
+            writeln!(out, "the last lines:");
             for line in &outcome.tail {
-                writeln!(out, "  {line}")?;
+                writeln!(out, "  {line}");
             }
         }
         let then = case.shown.rule.as_deref();
@@ -446,13 +442,14 @@ impl Replay {
             (_, None) => "nothing: the departure is no longer shown",
             _ => "another departure than then",
         };
-        writeln!(out, "now      {same}")?;
+        writeln!(out, "now      {same}");
+        out.finish()?;
         Ok(if outcome.departures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }
 
 impl Shrink {
-    fn run(self) -> Result<ExitCode> {
+    fn run(self, page: &Page) -> Result<ExitCode> {
         let (case, play) = play_of(&self.case, None, self.patience_ms)?;
         let terms = self.speech.terms(&*subject(&play.subject).ok_or("the subject is gone")?)?;
         let me = std::env::current_exe()?;
@@ -467,19 +464,20 @@ impl Shrink {
         let seed = case.origin.seed.unwrap_or(0);
         let smaller = Example { play: smaller, outcome, seed }.case(&key_of.0);
         std::fs::write(&out, smaller.to_json()?)?;
-        println!("{:<8} {message}", key_of.0);
+        writeln!(page, "{:<8} {message}", key_of.0);
         let how = if is_minimal {
             "no edit makes it smaller"
         } else {
             "stopped before it was known to be the smallest"
         };
-        println!(
+        writeln!(
+            page,
             "{} tasks, {} operations, {} subscribers; {how}",
             smaller.scenario.tasks.len(),
             smaller.scenario.operations.len(),
             smaller.scenario.subscribers.len()
         );
-        println!("case     {}", out.display());
+        writeln!(page, "case     {}", out.display());
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -12,10 +12,10 @@ use simvisor_sim::search::{Judged, SHRUNK, ToldChoice, told_choices};
 
 use super::args::{Format, View};
 use super::guard::{Broken, guarded};
-use super::page::Page;
 use super::run_by_cargo;
 use super::summary::line;
 use super::sweep::line_to_copy;
+use simvisor_sim::page::Page;
 
 /// Rows of the timeline that lead up to a violation.
 const ROWS_MAX: usize = 10;

@@ -11,8 +11,8 @@ use simvisor_sim::report::nanos_text;
 
 use super::args::Format;
 use super::exit::{Exit, Trouble};
-use super::page::Page;
 use super::summary::{BAD, DIM, GOOD, line, sentence};
+use simvisor_sim::page::Page;
 
 /// Bytes that are read at once.
 const BUFFER_BYTES: usize = 1 << 18;

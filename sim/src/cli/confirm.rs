@@ -13,9 +13,9 @@ use super::args::Format;
 use super::exit::{Exit, Trouble};
 use super::file;
 use super::interrupt;
-use super::page::Page;
 use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
 use super::sweep::replay_line;
+use simvisor_sim::page::Page;
 
 /// Confirms that the bug of a case is gone.
 pub(super) fn carry_out(

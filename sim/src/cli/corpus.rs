@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use simvisor_sim::fuzz::{TARGETS, seeds};
 
 use super::exit::{Exit, Trouble};
-use super::page::Page;
 use super::summary::line;
+use simvisor_sim::page::Page;
 
 /// Arguments of `simvisor corpus`.
 #[derive(Debug, clap::Args)]

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 use simvisor_sim::oracle::MACHINES;
 use simvisor_sim::search::Novelty;
 
-use super::page::Page;
 use super::summary::{BOLD, DIM, line};
+use simvisor_sim::page::Page;
 
 /// Families that are told of in words; JSON has all.
 const FAMILIES_TOLD: usize = 6;

@@ -3,7 +3,7 @@
 use simvisor_sim::conform::Dialect;
 
 use super::exit::{Exit, Trouble};
-use super::page::Page;
+use simvisor_sim::page::Page;
 
 /// Arguments of `simvisor dialect`.
 #[derive(Debug, clap::Args)]

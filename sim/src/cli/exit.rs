@@ -32,6 +32,11 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
+    /// What was found cannot be written down.
+    pub(crate) fn unwritten(error: &std::io::Error) -> Self {
+        Self::Input(error.to_string())
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Input(_) => Exit::BadInput,

@@ -17,9 +17,9 @@ use super::args::{Format, jobs, number, positive};
 use super::exit::{Exit, Trouble};
 use super::file;
 use super::interrupt;
-use super::page::Page;
 use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
 use super::sweep::replay_line;
+use simvisor_sim::page::Page;
 
 /// Arguments of `simvisor explore`.
 #[derive(Debug, clap::Args)]

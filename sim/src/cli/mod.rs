@@ -13,7 +13,6 @@ mod explore;
 mod file;
 mod guard;
 mod interrupt;
-mod page;
 mod replay;
 mod rules;
 mod run;
@@ -30,7 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::exit::{Exit, Trouble};
-use self::page::Page;
+use simvisor_sim::page::Page;
 
 /// Deterministic simulation of task supervision: virtual clock, seeded schedules, replay.
 #[derive(Debug, Parser)]
@@ -93,7 +92,7 @@ pub(crate) fn main() -> ExitCode {
         Err(Trouble::Engine(format!("internal error: {what}; please report it with the command line")))
     });
     // What was printed so far comes before the error.
-    let printed = page.finish();
+    let printed = page.finish().map_err(|error| Trouble::unwritten(&error));
     match result.and_then(|exit| printed.map(|()| exit)) {
         Ok(exit) => exit.into(),
         Err(trouble) => {

@@ -5,8 +5,8 @@ use simvisor_sim::oracle::{RULES, RuleInfo};
 
 use super::args::Format;
 use super::exit::{Exit, Trouble};
-use super::page::Page;
 use super::summary::BOLD;
+use simvisor_sim::page::Page;
 
 /// Arguments of `simvisor rules`.
 #[derive(Debug, clap::Args)]

@@ -11,9 +11,9 @@ use simvisor_sim::search::{CaseRun, seeded};
 use super::args::{View, number, strategy};
 use super::exit::{Exit, Trouble};
 use super::file;
-use super::page::Page;
 use super::summary::{conclude, line, margin};
 use super::viewer::watch;
+use simvisor_sim::page::Page;
 
 /// Arguments of `simvisor run`.
 #[derive(Debug, clap::Args)]
@@ -61,7 +61,7 @@ impl Run {
             file::save(&case, path)?;
             line(&margin, "saved", &path.display().to_string());
         }
-        margin.finish()?;
+        margin.finish().map_err(|error| Trouble::unwritten(&error))?;
         Ok(exit)
     }
 }

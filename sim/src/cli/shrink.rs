@@ -14,9 +14,9 @@ use super::args::{Format, positive};
 use super::exit::{Exit, Trouble};
 use super::file;
 use super::interrupt;
-use super::page::Page;
 use super::summary::{BAD, DIM, GOOD, line, sentence};
 use super::sweep::replay_line;
+use simvisor_sim::page::Page;
 
 /// Arguments of `simvisor shrink`.
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,7 @@ use simvisor_sim::search::{Finding, Judged, NONDETERMINISM};
 use super::args::Format;
 use super::exit::Exit;
 use super::guard::Broken;
-use super::page::Page;
+use simvisor_sim::page::Page;
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();

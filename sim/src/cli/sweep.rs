@@ -22,9 +22,9 @@ use super::coverage;
 use super::exit::{Exit, Trouble};
 use super::file;
 use super::interrupt;
-use super::page::Page;
 use super::shrink::{self, beside};
 use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
+use simvisor_sim::page::Page;
 
 /// A rule that was put to the test less often than this in a whole sweep is named. Of the default 10,000 seeds every
 /// rule gets more.

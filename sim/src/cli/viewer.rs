@@ -13,7 +13,7 @@ use simvisor_sim::trace::{Header, JsonLines, Record, Sink, Texts};
 
 use super::args::{Format, View};
 use super::guard::{Broken, Pulse, guarded};
-use super::page::Page;
+use simvisor_sim::page::Page;
 
 /// Runs a scenario and prints it to `page` as it goes.
 ///

@@ -11,8 +11,8 @@ use super::args::{Format, positive};
 use super::exit::{Exit, Trouble};
 use super::file;
 use super::interrupt;
-use super::page::Page;
 use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
+use simvisor_sim::page::Page;
 
 /// Arguments of `simvisor why`.
 #[derive(Debug, clap::Args)]

@@ -5,15 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use anstream::AutoStream;
 
-use super::exit::Trouble;
-
-/// Where the answer of a command goes. Clones write to the same place.
+/// Where the answer of a program goes. Clones write to the same place.
 ///
 /// Writing never fails: once the reader is gone (`simvisor run … | head`) the rest is swallowed and the exit code
 /// still says what was found. Any other error, such as a full disk, is kept for [`Page::finish`].
 #[derive(Clone)]
-pub(crate) struct Page {
+pub struct Page {
     shared: Arc<Mutex<Paper>>,
+}
+
+impl std::fmt::Debug for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Page").field("error", &self.paper().error).finish_non_exhaustive()
+    }
 }
 
 struct Paper {
@@ -23,20 +27,25 @@ struct Paper {
 }
 
 impl Page {
-    pub(crate) fn stdout() -> Self {
+    /// Standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
         Self::new(BufWriter::with_capacity(64 * 1024, AutoStream::auto(io::stdout())))
     }
 
-    pub(crate) fn stderr() -> Self {
+    /// Standard error.
+    #[must_use]
+    pub fn stderr() -> Self {
         Self::new(BufWriter::new(AutoStream::auto(io::stderr())))
     }
 
     /// What `write!` and `writeln!` call: nothing to check at each line.
-    pub(crate) fn write_fmt(&self, text: std::fmt::Arguments<'_>) {
+    pub fn write_fmt(&self, text: std::fmt::Arguments<'_>) {
         self.paper().attempt(|out| out.write_fmt(text));
     }
 
-    pub(crate) fn new(out: impl Write + Send + 'static) -> Self {
+    /// Another place.
+    pub fn new(out: impl Write + Send + 'static) -> Self {
         Self { shared: Arc::new(Mutex::new(Paper { out: Box::new(out), error: None })) }
     }
 
@@ -44,12 +53,12 @@ impl Page {
     ///
     /// # Errors
     /// If something could not be written though somebody would still read it.
-    pub(crate) fn finish(&self) -> Result<(), Trouble> {
+    pub fn finish(&self) -> io::Result<()> {
         let mut paper = self.paper();
         paper.attempt(|out| out.flush());
         match &paper.error {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Trouble::Input(format!("cannot write what was found: {error}")))
+                Err(io::Error::new(error.kind(), format!("cannot write what was found: {error}")))
             }
             _ => Ok(()),
         }
@@ -100,14 +109,14 @@ mod tests {
     fn a_reader_that_goes_away_is_no_error() {
         let page = Page::new(Failing(io::ErrorKind::BrokenPipe));
         writeln!(page, "unread");
-        assert_eq!(page.finish(), Ok(()));
+        assert!(page.finish().is_ok());
     }
 
     #[test]
     fn a_full_disk_is_told_at_the_end() {
         let page = Page::new(Failing(io::ErrorKind::StorageFull));
         writeln!(page, "lost");
-        let Err(Trouble::Input(text)) = page.finish() else { panic!("the error was swallowed") };
-        assert!(text.starts_with("cannot write what was found"), "{text}");
+        let error = page.finish().expect_err("the error is not swallowed");
+        assert!(error.to_string().starts_with("cannot write what was found"), "{error}");
     }
 }
