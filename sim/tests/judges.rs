@@ -1,4 +1,4 @@
-//! What judging costs: nanoseconds per event over stored traces, for the rules and for the monitor.
+//! What judging costs: nanoseconds per event over stored traces, for the rules, the monitor and the hash.
 //!
 //! `cargo test --release -p simvisor-sim --test judges -- --ignored --nocapture`
 
@@ -10,7 +10,7 @@ use simvisor_sim::oracle::{Monitor, Rules};
 use simvisor_sim::scenario::generate;
 use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::{Runner, seeded};
-use simvisor_sim::trace::{Record, Sink, Stored, What};
+use simvisor_sim::trace::{Record, Sink, Stored, TraceHash, What};
 
 const SEEDS: u64 = 2_000;
 const ROUNDS: u32 = 5;
@@ -48,8 +48,14 @@ fn nanoseconds_per_event() {
     println!("{SEEDS} traces, {events} events, {records} records");
     let rules = shortest(&traces, &mut Rules::new(), |rules| rules.violations().is_empty());
     let monitor = shortest(&traces, &mut Monitor::new(), |monitor| monitor.unexplained().is_none());
-    for (judge, time) in [("rules", rules), ("monitor", monitor)] {
+    let hash = shortest(&traces, &mut TraceHash::new(), |hash| hash.records() > 0);
+    for (judge, time) in [("rules", rules), ("monitor", monitor), ("hash", hash)] {
         let ns = time.as_secs_f64() * 1e9;
-        println!("{judge}: {:.0} ns per event, {:.0} per record", ns / events as f64, ns / records as f64);
+        let millions = events as f64 / time.as_secs_f64() / 1e6;
+        println!(
+            "{judge}: {:.0} ns per event, {:.0} per record; {millions:.1} million events/s",
+            ns / events as f64,
+            ns / records as f64
+        );
     }
 }

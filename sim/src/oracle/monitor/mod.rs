@@ -15,30 +15,31 @@
 mod calls;
 mod complaint;
 mod delivery;
+mod events;
 mod form;
+mod memory;
 mod permits;
 mod run;
+mod settle;
 mod slots;
+mod steps;
 mod task;
 mod words;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use simvisor::EventKind;
-
 use self::calls::{Calls, Facts, Kind, Subject};
-use self::complaint::{Complaint, Fits, expected, unexplained};
+use self::complaint::{Complaint, Fits, unexplained};
 use self::delivery::{Delivery, Misled};
 use self::form::Form;
-use self::permits::{Due, Permits, Unfair};
-use self::run::{Beside, Phase, Run, Stopped};
+use self::permits::Permits;
+use self::run::{Beside, Phase, Run};
 use self::slots::{Slots, Submitted, Tenant};
-use self::task::{Body, FAR, Place, Places, Stage, World};
+use self::task::{Body, FAR, Places, Stage, World};
 use super::excuse::{Excuse, Excuses};
 use crate::trace::{
-    Answer, BodyEnd, Call, EndNote, EventNote, HandlerEnd, Header, Held, Record, Sink, SpecNote, Text, Texts,
-    What, kind_name,
+    Answer, BodyEnd, Call, EndNote, HandlerEnd, Header, Record, Sink, SpecNote, Text, Texts, What,
 };
 
 /// Most places that one task may be in at once. Reaching it is a failure and not silence.
@@ -196,69 +197,6 @@ impl Monitor {
         self.most_places
     }
 
-    /// The task of a name.
-    #[inline]
-    fn find(&mut self, name: Text) -> usize {
-        match self.index.get(name.index()) {
-            Some(&number) if number > 0 => number as usize - 1,
-            _ => self.meet(name),
-        }
-    }
-
-    #[cold]
-    fn meet(&mut self, name: Text) -> usize {
-        if self.index.len() <= name.index() {
-            self.index.resize(name.index() + 1, 0);
-        }
-        let index = match self.free.pop() {
-            Some(index) => {
-                // Deadlines of who was here before are stale.
-                let version = self.tasks[index as usize].version + 1;
-                self.tasks[index as usize] = Task { version, ..Task::new(name) };
-                index as usize
-            }
-            None => {
-                self.tasks.push(Task::new(name));
-                self.tasks.len() - 1
-            }
-        };
-        self.index[name.index()] = index as u32 + 1;
-        index
-    }
-
-    /// Forgets tasks that are gone and that nothing refers to, and holds the texts that are still spoken of. A name that
-    /// comes back later is one that was never there.
-    ///
-    /// A long trace is judged in bounded memory if this is called now and then, see [`Texts::forget_all_but`].
-    pub fn forget_gone(&mut self, held: &mut Held) {
-        let mut stays: Vec<_> = self.tasks.iter().map(|task| task.registered || task.alive).collect();
-        self.free.iter().for_each(|&free| stays[free as usize] = true);
-        self.calls.subjects().for_each(|task| stays[task] = true);
-        self.slots.occupied(|task| stays[task] = true);
-        self.permits.forget(|task| !stays[task]);
-        let tasks = &self.tasks;
-        self.deadlines.retain(|Reverse((_, task, version))| tasks[*task as usize].version == *version);
-        for (place, _) in stays.iter().enumerate().filter(|(_, stays)| !**stays) {
-            self.index[self.tasks[place].name.index()] = 0;
-            self.slots.vacate(place);
-            self.free.push(place as u32);
-        }
-        for number in self.index.iter().filter_map(|number| number.checked_sub(1)) {
-            let task = &self.tasks[number as usize];
-            held.hold(task.name);
-            task.places.all().for_each(|place| place.hold(held));
-        }
-        self.run.hold(held);
-        self.delivery.forget_gone();
-        self.delivery.hold(held);
-    }
-
-    /// How many tasks it remembers.
-    #[must_use]
-    pub fn remembers(&self) -> usize {
-        self.tasks.len() - self.free.len()
-    }
-
     fn beside(&self) -> Beside {
         Beside {
             now_ns: self.world.now_ns,
@@ -278,6 +216,10 @@ impl Monitor {
 
     #[cold]
     #[inline(never)]
+    #[expect(
+        clippy::boxed_local,
+        reason = "it is unpacked here, off the way of the records that are explained"
+    )]
     fn complain(&mut self, complaint: Box<Complaint>, seq: Option<u64>, texts: &Texts) {
         let Complaint { what, rules, instead, by_ns } = *complaint;
         self.by(by_ns.unwrap_or(0), |monitor| monitor.reject(seq, None, what, rules, instead, texts));
@@ -331,136 +273,6 @@ impl Monitor {
         self.found = Some(Unexplained { record, seq, at_ns, task, what, before, instead, rules: involved });
     }
 
-    /// Takes a step from every place of a task: those that have none are left out. Without one left, `what` is
-    /// unexplained.
-    #[inline]
-    fn step(
-        &mut self,
-        index: usize,
-        event: Option<&EventNote>,
-        texts: &Texts,
-        what: impl FnOnce() -> String,
-        steps: impl Fn(&mut Place, Option<&SpecNote>, &World, &mut Vec<Place>) -> bool,
-    ) {
-        let (task, world) = (&mut self.tasks[index], &self.world);
-        let Places { first, others } = &mut task.places;
-        let before = (first.stage.index(), first.attempt);
-        // As a rule there is one place, and it becomes the next.
-        let explained = if others.is_empty() {
-            first.until_ns >= world.now_ns && steps(first, task.spec.as_ref(), world, others)
-        } else {
-            let next = task.places.next(&|place, others| {
-                place.until_ns >= world.now_ns && steps(place, task.spec.as_ref(), world, others)
-            });
-            next.is_some_and(|next| self.stand(index, next, texts))
-        };
-        if !explained {
-            self.unexplained_step(index, event, what(), texts);
-        }
-        self.settle_in(index, before);
-    }
-
-    /// A task stands in these places, of which there may be too many.
-    #[cold]
-    fn stand(&mut self, index: usize, mut next: Places, texts: &Texts) -> bool {
-        if next.others.len() >= PLACES_MAX {
-            let what = format!("more than {PLACES_MAX} explanations at once: the monitor gives up");
-            self.reject(None, Some(index), what, &[], None, texts);
-            next.others.clear();
-        }
-        self.tasks[index].places = next;
-        true
-    }
-
-    /// Goes on from what an unexplained action makes probable.
-    #[cold]
-    fn unexplained_step(&mut self, index: usize, event: Option<&EventNote>, what: String, texts: &Texts) {
-        self.reject(event.map(|event| event.seq), Some(index), what, &[], None, texts);
-        let Places { first, others } = &mut self.tasks[index].places;
-        others.clear();
-        match event {
-            Some(event) => first.presume(event, &self.world, others),
-            None => first.until_ns = FAR,
-        }
-    }
-
-    /// A task stands in its places from now on, where `before` the first had this stage and attempt.
-    #[inline]
-    fn settle_in(&mut self, index: usize, before: (usize, u32)) {
-        let Places { first, others } = &self.tasks[index].places;
-        if others.is_empty() {
-            self.enter(index, before, (first.until_ns, first.is_registered()));
-        } else {
-            self.settle_in_many(index, before);
-        }
-    }
-
-    #[cold]
-    fn settle_in_many(&mut self, index: usize, before: (usize, u32)) {
-        let places = &self.tasks[index].places;
-        let bounds = places.bounds();
-        self.most_places = self.most_places.max(1 + places.others.len());
-        if (places.first.stage.index(), places.first.attempt) != before {
-            places.others.iter().for_each(|place| self.visits[place.stage.index()] += 1);
-        }
-        self.enter(index, before, bounds);
-    }
-
-    /// `until_ns` and `registered` are the bounds of all places.
-    #[inline(always)]
-    fn enter(&mut self, index: usize, before: (usize, u32), (until_ns, registered): (u64, bool)) {
-        let task = &mut self.tasks[index];
-        let stage = task.places.first.stage;
-        let mut comes_due = false;
-        if (stage.index(), task.places.first.attempt) != before {
-            self.visits[stage.index()] += 1;
-            comes_due = stage == Stage::Waiting && self.world.limit > 0;
-        }
-        if registered != task.registered {
-            task.registered = registered;
-            self.changes.0 += 1;
-            self.registered = if registered { self.registered + 1 } else { self.registered - 1 };
-        }
-        let mut later = false;
-        if until_ns != task.until_ns {
-            let at_once = until_ns == self.world.now_ns;
-            later = !at_once && until_ns != FAR;
-            self.at_once = self.at_once + u32::from(at_once) - u32::from(task.at_once);
-            task.until_ns = until_ns;
-            task.at_once = at_once;
-            task.version += 1;
-        }
-        if later || comes_due {
-            self.look_ahead(index, later, comes_due);
-        }
-    }
-
-    /// A task has another deadline in a later instant, or its next attempt comes to wait for a permit.
-    #[inline(never)]
-    fn look_ahead(&mut self, index: usize, later: bool, comes_due: bool) {
-        let Task { until_ns, version, .. } = self.tasks[index];
-        if later {
-            self.deadlines.push(Reverse((until_ns, index as u32, version)));
-        }
-        if comes_due {
-            self.comes_due(index);
-        }
-    }
-
-    /// Under a limit: its next attempt comes to wait for a permit.
-    #[inline(never)]
-    fn comes_due(&mut self, index: usize) {
-        let task = &self.tasks[index];
-        if let Some((_, until_ns)) = task.places.due() {
-            self.permits.due(Due {
-                at_ns: until_ns.saturating_add(self.world.late_ns),
-                task: index as u32,
-                incarnation: task.incarnation,
-                attempt: task.places.first.attempt,
-            });
-        }
-    }
-
     /// A record of another instant than the one before, or one after the end of the run.
     #[inline(never)]
     fn look_back(&mut self, record: &Record, texts: &Texts) {
@@ -486,372 +298,6 @@ impl Monitor {
             What::Received { receiver, seq } => self.received(*receiver, *seq, texts),
             other => self.observe(other, texts),
         }
-    }
-
-    /// All instants before `end_ns` are over.
-    fn settle(&mut self, end_ns: u64, texts: &Texts) {
-        if self.at_once > 0 {
-            self.keep_waiting();
-        }
-        if self.deadlines.peek().is_some_and(|&Reverse((until_ns, ..))| until_ns < end_ns) {
-            self.settle_deadlines(end_ns, texts);
-        }
-        if self.world.limit > 0 {
-            self.settle_permits(end_ns, texts);
-        }
-        let fits = self.delivery.settle(texts);
-        self.hold(fits, None, texts);
-        let beside = self.beside();
-        let fits = self.run.settle(end_ns, beside);
-        self.hold(fits, None, texts);
-        let shutdown = self.run.requested_ns.is_some();
-        if !self.calls.is_empty() {
-            let closed = shutdown || self.run.phase == Phase::Over;
-            let room = self.slots.has_room(0);
-            let configured = self.slots.is_configured();
-            let may_submit = |wait: bool| !wait || closed || !configured || room;
-            let fits = self.calls.settle(end_ns, self.world.late_ns, self.run.was_up(), may_submit);
-            self.hold(fits, None, texts);
-        }
-        if !self.slots.is_untouched() {
-            let tasks = &self.tasks;
-            let tenant = |slot: usize| tasks[slot].tenant();
-            let fits = self.slots.settle(self.world.up, shutdown, tenant);
-            self.hold(fits, None, texts);
-        }
-    }
-
-    /// Places that had to be left in this instant were not: that is looked at with the other deadlines.
-    #[cold]
-    fn keep_waiting(&mut self) {
-        for (index, task) in (0..).zip(&mut self.tasks) {
-            if std::mem::take(&mut task.at_once) {
-                self.deadlines.push(Reverse((task.until_ns, index, task.version)));
-            }
-        }
-        self.at_once = 0;
-    }
-
-    /// Places that had to be left before `end_ns` and were not.
-    fn settle_deadlines(&mut self, end_ns: u64, texts: &Texts) {
-        while let Some(&Reverse((until_ns, task, version))) = self.deadlines.peek() {
-            if until_ns >= end_ns {
-                break;
-            }
-            self.deadlines.pop();
-            let task = task as usize;
-            if self.tasks[task].version == version {
-                let name = texts.get(self.tasks[task].name);
-                let what = format!("the clock moved on, and what was owed to `{name}` had not come");
-                self.by(until_ns, |monitor| monitor.reject(None, Some(task), what, &[], None, texts));
-                let task = &mut self.tasks[task];
-                task.places.all_mut().for_each(|place| place.until_ns = FAR);
-                task.until_ns = FAR;
-            }
-        }
-    }
-
-    /// [A6]: a free permit is given at once, and first come first served.
-    fn settle_permits(&mut self, end_ns: u64, texts: &Texts) {
-        let World { limit, open, .. } = self.world;
-        let tasks = &self.tasks;
-        let waits = |due: &Due| {
-            let task = &tasks[due.task as usize];
-            task.incarnation == due.incarnation
-                && task.places.due().is_some()
-                && task.places.all().all(|place| place.attempt == due.attempt)
-        };
-        match self.permits.settle(end_ns, open < limit, waits) {
-            None => {}
-            Some(Unfair::Idle(task)) => {
-                let name = texts.get(self.tasks[task].name);
-                let what = format!(
-                    "an attempt of `{name}` was due and did not start, though only {open} of {limit} were open"
-                );
-                self.reject(None, Some(task), what, &["A6"], None, texts);
-            }
-            Some(Unfair::Overtaken(other, waiter)) => {
-                let (other, name) = (texts.get(self.tasks[other].name), texts.get(self.tasks[waiter].name));
-                let what = format!("`{other}` got a permit before `{name}`, which had waited longer");
-                self.reject(None, Some(waiter), what, &["A6"], None, texts);
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn event(&mut self, event: &EventNote, texts: &Texts) {
-        let seq = Some(event.seq);
-        let fits = self.form.event(event, texts);
-        self.hold(fits, seq, texts);
-        if self.run.phase == Phase::Over {
-            let what = format!("{} came after the run had returned", kind_name(event.kind));
-            self.hold(unexplained(&["D6"], what), seq, texts);
-        }
-        let fits = self.delivery.event(event, texts);
-        self.hold(fits, seq, texts);
-        if is_of_task(event.kind) {
-            self.task_event(event, texts);
-        } else {
-            self.other_event(event, texts);
-        }
-        if self.deaf {
-            self.name_task(event, texts);
-        }
-    }
-
-    /// What was found just now by an event is about that one's task.
-    #[cold]
-    fn name_task(&mut self, event: &EventNote, texts: &Texts) {
-        if let Some(found) = &mut self.found
-            && found.seq == Some(event.seq)
-            && found.task.is_none()
-        {
-            found.task = event.task.map(|task| texts.get(task).to_owned());
-        }
-    }
-
-    #[inline(never)]
-    fn other_event(&mut self, event: &EventNote, texts: &Texts) {
-        match event.kind {
-            EventKind::ShutdownRequested => {
-                let (asked, beside) = (self.calls.is_shutdown_asked(), self.beside());
-                let fits = self.run.shutdown_requested(asked, beside);
-                self.hold(fits, Some(event.seq), texts);
-                for task in 0..self.tasks.len() {
-                    if self.tasks[task].registered {
-                        self.step(task, None, texts, String::new, |place, _, world, _| place.shutdown(world));
-                    }
-                }
-            }
-            EventKind::AllStoppedWithinGrace | EventKind::GraceExceeded => self.stops(event, texts),
-            EventKind::ControllerRejected
-            | EventKind::ControllerSubmitted
-            | EventKind::ControllerSlotTransition => self.slot_event(event, texts),
-            _ => {} // of a subscriber: delivery has looked at it
-        }
-    }
-
-    fn stops(&mut self, event: &EventNote, texts: &Texts) {
-        let how = match event.kind {
-            EventKind::GraceExceeded => Stopped::Forced,
-            _ => Stopped::InTime,
-        };
-        let fits = self.run.stops(how, self.beside());
-        self.hold(fits, Some(event.seq), texts);
-        if how == Stopped::InTime {
-            return;
-        }
-        // From here on everything that is left ends by force.
-        self.world.forced = true;
-        let now_ns = self.world.now_ns;
-        for index in 0..self.tasks.len() {
-            let task = &mut self.tasks[index];
-            if task.registered {
-                task.places.all_mut().for_each(|place| place.force(now_ns));
-                let Place { stage, attempt, .. } = task.places.first;
-                self.settle_in(index, (stage.index(), attempt));
-            }
-        }
-    }
-
-    fn slot_event(&mut self, event: &EventNote, texts: &Texts) {
-        let (Some(task), Some(reason)) = (event.task, event.reason) else { return };
-        let index = self.find(task);
-        let (name, reason) = (texts.get(task), texts.get(reason));
-        let tenant = self.tasks[index].tenant();
-        let shutdown = self.run.requested_ns.is_some();
-        let fits = match event.kind {
-            EventKind::ControllerSubmitted => self.slots.submitted(index, name, reason),
-            EventKind::ControllerRejected => self.slots.rejected(index, name, reason, tenant, shutdown),
-            _ => self.slots.transition(index, name, reason, tenant),
-        };
-        self.hold(fits, Some(event.seq), texts);
-        if event.kind != EventKind::ControllerSubmitted {
-            let beside = self.beside();
-            self.run.look_for_idleness(beside);
-        }
-    }
-
-    #[inline(never)]
-    fn task_event(&mut self, event: &EventNote, texts: &Texts) {
-        let Some(name) = event.task else { return }; // its form has been complained of
-        let index = self.find(name);
-        let at_ns = self.world.now_ns;
-        let what = move || {
-            let (kind, name) = (kind_name(event.kind), texts.get(name));
-            let attempt = event.attempt.map_or_else(String::new, |attempt| format!(" {attempt}"));
-            let reason = match (event.kind, event.reason) {
-                (EventKind::TaskFailed, Some(reason)) => format!(" with `{}`", texts.get(reason)),
-                _ => String::new(),
-            };
-            format!("{kind}{attempt} of `{name}` came at {at_ns} ns{reason}")
-        };
-        if self.world.forced {
-            self.ends_in_turn(event, index, what, texts);
-        }
-        let seen = Some(event);
-        match event.kind {
-            EventKind::TaskAddRequested => self.add_requested(event, index, what, texts),
-            EventKind::TaskRemoveRequested => self.remove_requested(event, index, what, texts),
-            EventKind::TaskAdded => {
-                self.step(index, seen, texts, what, |place, _, world, _| place.added(world))
-            }
-            EventKind::TaskStarting => {
-                if self.world.limit > 0
-                    && let Some((due_ns, _)) = self.tasks[index].places.due()
-                {
-                    self.permits.began(index, due_ns);
-                }
-                let attempt = event.attempt;
-                self.step(index, seen, texts, what, |place, spec, world, _| {
-                    place.starting(attempt, spec, world)
-                });
-                self.world.open += 1;
-                self.lives(index, true);
-            }
-            EventKind::TaskStopped => {
-                self.step(index, seen, texts, what, Place::stopped);
-                self.attempt_ended(index);
-            }
-            EventKind::TaskFailed => {
-                self.step(index, seen, texts, what, |place, spec, world, others| {
-                    place.failed(event, spec, world, texts, others)
-                });
-                self.attempt_ended(index);
-            }
-            EventKind::TimeoutHit => self.step(index, seen, texts, what, |place, spec, world, _| {
-                place.timeout_hit(event, spec, world)
-            }),
-            EventKind::BackoffScheduled => {
-                self.step(index, seen, texts, what, |place, spec, world, _| place.backoff(event, spec, world))
-            }
-            EventKind::ActorExhausted => {
-                self.step(index, seen, texts, what, |place, _, world, _| {
-                    place.exhausted(event, world, texts)
-                });
-                self.lives(index, false);
-            }
-            EventKind::ActorDead => {
-                self.step(index, seen, texts, what, |place, _, world, _| place.dead(event, world));
-                self.lives(index, false);
-            }
-            EventKind::TaskRemoved => {
-                self.step(index, seen, texts, what, |place, _, world, _| place.removed(world));
-                self.calls.removed(index, self.tasks[index].incarnation, at_ns);
-                self.tasks[index].spec = None;
-                let fits = self.run.removed(name, self.beside(), texts);
-                self.hold(fits, Some(event.seq), texts);
-                self.lives(index, false);
-            }
-            _ => unreachable!("the others are no events of a task"),
-        }
-    }
-
-    fn attempt_ended(&mut self, index: usize) {
-        self.world.open = self.world.open.saturating_sub(1);
-        self.lives(index, false);
-    }
-
-    /// A task's latest start or end was a start.
-    #[inline]
-    fn lives(&mut self, index: usize, alive: bool) {
-        if std::mem::replace(&mut self.tasks[index].alive, alive) != alive {
-            self.changes.1 += 1;
-        }
-    }
-
-    /// [D3]: what is ended by force is what comes first by name of all that is left.
-    #[inline(never)]
-    fn ends_in_turn(
-        &mut self,
-        event: &EventNote,
-        index: usize,
-        what: impl FnOnce() -> String,
-        texts: &Texts,
-    ) {
-        let name = texts.get(self.tasks[index].name);
-        let before = |task: &Task| task.registered && texts.get(task.name) < name;
-        if matches!(event.kind, EventKind::TaskAdded | EventKind::TaskFailed)
-            && let Some(other) = self.tasks.iter().find(|task| before(task))
-        {
-            let instead = format!("the forced end of `{}`", texts.get(other.name));
-            self.hold(expected(&["D3"], what(), instead), Some(event.seq), texts);
-        }
-    }
-
-    #[inline(never)]
-    fn add_requested(
-        &mut self,
-        event: &EventNote,
-        index: usize,
-        what: impl FnOnce() -> String,
-        texts: &Texts,
-    ) {
-        let seq = Some(event.seq);
-        if self.run.requested_ns.is_some() {
-            let complaint = format!("{}, after shutdown was requested", what());
-            self.hold(unexplained(&["D2", "G2"], complaint), seq, texts);
-            self.step(index, Some(event), texts, String::new, |place, _, world, _| {
-                place.add_requested(world)
-            });
-            return;
-        }
-        let registered = self.tasks[index].registered;
-        let name = self.tasks[index].name;
-        let incarnation = self.tasks[index].incarnation + 1;
-        let asked = self.calls.accept(index).map(|(op, spec)| (op, spec, false));
-        let asked = asked.or_else(|| {
-            let place = self.run.specs.iter().position(|spec| spec.task == name)?;
-            Some((self.run.op()?, self.run.specs.swap_remove(place), false))
-        });
-        let asked = asked.or_else(|| {
-            if registered {
-                return None;
-            }
-            let submitted = self.slots.start(index, incarnation)?;
-            Some((submitted.op, submitted.spec, true))
-        });
-        if asked.is_none() && self.calls.seen && !registered {
-            let rules: &[&str] = if self.slots.is_configured() { &["C3", "G2", "C5"] } else { &["G2"] };
-            let complaint = format!("{}, and nobody had asked for it", what());
-            self.hold(unexplained(rules, complaint), seq, texts);
-            self.step(index, Some(event), texts, String::new, |place, _, world, _| {
-                place.add_requested(world)
-            });
-            return;
-        }
-        if !registered {
-            let task = &mut self.tasks[index];
-            task.incarnation = incarnation;
-            task.spec = asked.map(|(_, spec, _)| spec);
-            task.origin = asked.map(|(op, _, submitted)| (op, submitted));
-        }
-        self.step(index, Some(event), texts, what, |place, _, world, _| place.add_requested(world));
-        self.run.busy();
-    }
-
-    #[inline(never)]
-    fn remove_requested(
-        &mut self,
-        event: &EventNote,
-        index: usize,
-        what: impl FnOnce() -> String,
-        texts: &Texts,
-    ) {
-        let is = |wanted: usize| wanted == index;
-        let cancels = self.calls.any(|kind| matches!(kind, Kind::Cancel { task, .. } if is(*task)));
-        let removes = self.calls.any(|kind| matches!(kind, Kind::Remove { task, .. } if is(*task)));
-        if self.calls.seen {
-            // [G5]: a Replace removes what its slot started, and no namesake.
-            let asked = cancels || removes || self.slots.replaces(index, self.tasks[index].incarnation);
-            if !asked || (event.reason.is_some() && !cancels) {
-                let kind = kind_name(event.kind);
-                let name = texts.get(self.tasks[index].name);
-                let complaint = format!("{kind} of `{name}` came, and nobody had asked for it so");
-                self.hold(unexplained(&["G3", "G5"], complaint), Some(event.seq), texts);
-            }
-        }
-        self.step(index, Some(event), texts, what, |place, _, world, _| place.remove_requested(world));
     }
 
     fn call(&mut self, op: u32, call: &Call, texts: &Texts) {
@@ -1127,21 +573,4 @@ impl Sink for Monitor {
             self.take(record, texts);
         }
     }
-}
-
-fn is_of_task(kind: EventKind) -> bool {
-    matches!(
-        kind,
-        EventKind::TaskStarting
-            | EventKind::TaskStopped
-            | EventKind::TaskFailed
-            | EventKind::TimeoutHit
-            | EventKind::BackoffScheduled
-            | EventKind::TaskAddRequested
-            | EventKind::TaskAdded
-            | EventKind::TaskRemoveRequested
-            | EventKind::TaskRemoved
-            | EventKind::ActorExhausted
-            | EventKind::ActorDead
-    )
 }
