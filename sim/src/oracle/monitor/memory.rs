@@ -39,7 +39,8 @@ impl Monitor {
     /// Forgets tasks that are gone and that nothing refers to, and holds the texts that are still spoken of. A name that
     /// comes back later is one that was never there.
     ///
-    /// A long trace is judged in bounded memory if this is called now and then, see [`Texts::forget_all_but`].
+    /// A long trace is judged in bounded memory if this is called now and then, see
+    /// [`Texts::forget_all_but`](crate::trace::Texts::forget_all_but).
     pub fn forget_gone(&mut self, held: &mut Held) {
         let mut stays: Vec<_> = self.tasks.iter().map(|task| task.registered || task.alive).collect();
         self.free.iter().for_each(|&free| stays[free as usize] = true);
