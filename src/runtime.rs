@@ -252,6 +252,16 @@ pub trait Runtime {
         false
     }
 
+    /// As [`Runtime::preempt`], of the task of `cx`, which is woken if it should yield. A runtime that knows its own
+    /// tasks can do both in one step.
+    fn gives_way(&self, point: PreemptPoint, cx: &mut Context<'_>) -> bool {
+        let yields = self.preempt(point);
+        if yields {
+            cx.waker().wake_by_ref();
+        }
+        yields
+    }
+
     /// How the event that was just stamped is delivered. Anything but [`Delivery::AtOnce`] is a fault that a simulator
     /// plays: stamp and send are not one step on a runtime with several threads (\[S10\]).
     fn delivery(&self) -> Delivery {
@@ -306,9 +316,25 @@ impl Rt {
     }
 
     /// Yields if the runtime wants this place to be interrupted.
-    pub(crate) async fn point(&self, point: PreemptPoint) {
-        if self.preempt(point) {
-            yield_now().await;
+    pub(crate) fn point(&self, point: PreemptPoint) -> Point<'_> {
+        Point { rt: self, point: Some(point) }
+    }
+}
+
+/// See [`Rt::point`].
+pub(crate) struct Point<'a> {
+    rt: &'a Rt,
+    /// Nothing once the runtime was asked.
+    point: Option<PreemptPoint>,
+}
+
+impl Future for Point<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.point.take() {
+            Some(point) if self.rt.gives_way(point, cx) => Poll::Pending,
+            _ => Poll::Ready(()),
         }
     }
 }

@@ -391,6 +391,7 @@ impl Chooser {
 
     /// A value below `arity`, where `ready` lanes are ready besides the running one. Where only one value is possible
     /// no choice is made. `name` tells the choice apart where who runs does not matter.
+    #[inline]
     pub(crate) fn choose(&mut self, site: Site, name: Option<&str>, arity: u32, ready: u32) -> u32 {
         if arity < 2 {
             return 0;
@@ -416,6 +417,7 @@ impl Chooser {
     }
 
     /// Which of `ready` ready futures runs. The caller tells with [`Chooser::scheduled`] what came of it.
+    #[inline]
     pub(crate) fn schedule(&mut self, ready: u32, lanes: u32) -> Named {
         match &mut self.source {
             Source::Drawn(strategy, numbers) => strategy.pick(numbers, ready),
@@ -427,7 +429,17 @@ impl Chooser {
         }
     }
 
+    /// The place of the future that will be chosen of `ready` ones after `later` other turns, as far as that is known:
+    /// a guess, since it is not known how many will be ready by then.
+    pub(crate) fn schedules_soon(&self, later: usize, ready: u32) -> Option<u32> {
+        match &self.source {
+            Source::Drawn(strategy, numbers) => strategy.picks_soon(numbers, later, ready),
+            _ => None,
+        }
+    }
+
     /// Records a schedule choice: 0, or the lane that ran.
+    #[inline]
     pub(crate) fn scheduled(&mut self, lane: u32, lanes: u32) {
         self.made.push(Choice { site: Site::Schedule, arity: lanes + 1, value: lane });
     }

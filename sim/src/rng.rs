@@ -4,8 +4,9 @@
 //! lines below, because the convenience methods of `rand` may change their values in any minor release, and a
 //! published seed keeps its meaning.
 
-use rand::{Rng as _, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::SeedableRng;
+use rand::rand_core::block::BlockRng;
+use rand_chacha::ChaCha8Core;
 
 /// What a stream of numbers is for. Streams of one seed are independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum Stream {
 /// Seeded numbers.
 #[derive(Debug)]
 pub struct Numbers {
-    generator: ChaCha8Rng,
+    generator: BlockRng<ChaCha8Core>,
 }
 
 impl Numbers {
@@ -31,24 +32,29 @@ impl Numbers {
         for bytes in key.chunks_exact_mut(8) {
             bytes.copy_from_slice(&split_mix(&mut state).to_le_bytes());
         }
-        Self { generator: ChaCha8Rng::from_seed(key) }
+        Self { generator: BlockRng::new(ChaCha8Core::from_seed(key)) }
     }
 
     /// 32 random bits.
     pub fn word(&mut self) -> u32 {
-        self.generator.next_u32()
+        self.generator.next_word()
+    }
+
+    /// What [`Numbers::below`] will give after `later` further words, where that is known already: most often.
+    pub fn below_soon(&self, later: usize, bound: u32) -> Option<u32> {
+        self.generator.remaining_results().get(later).map(|&word| bounded(word, bound))
     }
 
     /// 64 random bits.
     pub fn long(&mut self) -> u64 {
-        self.generator.next_u64()
+        self.generator.next_u64_from_u32()
     }
 
     /// A number in `0..bound`, by multiply and shift without rejection. The bias is below `bound / 2^32` (Lemire,
     /// "Fast Random Integer Generation in an Interval", 2019), which does not matter for a search.
     pub fn below(&mut self, bound: u32) -> u32 {
         debug_assert!(bound > 0, "a number below 0 was asked for");
-        ((u64::from(self.word()) * u64::from(bound)) >> 32) as u32
+        bounded(self.word(), bound)
     }
 
     /// True `ratio.0` times in `ratio.1`.
@@ -60,6 +66,10 @@ impl Numbers {
     pub fn pick<T: Copy>(&mut self, options: &[T]) -> T {
         options[self.below(u32::try_from(options.len()).expect("a short list")) as usize]
     }
+}
+
+fn bounded(word: u32, bound: u32) -> u32 {
+    ((u64::from(word) * u64::from(bound)) >> 32) as u32
 }
 
 /// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), which spreads the bits of a seed over a key.

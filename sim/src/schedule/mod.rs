@@ -336,6 +336,7 @@ impl Strategy {
     }
 
     /// Which of `ready` lanes runs.
+    #[inline]
     pub(crate) fn pick(&mut self, numbers: &mut Numbers, ready: u32) -> Named {
         match self.way {
             Way::Fifo => fifo::pick(),
@@ -352,8 +353,17 @@ impl Strategy {
         }
     }
 
+    /// Which of `ready` lanes it will pick after `later` other turns, as far as that is known.
+    pub(crate) fn picks_soon(&self, numbers: &Numbers, later: usize, ready: u32) -> Option<u32> {
+        match self.way {
+            Way::Random => numbers.below_soon(later, ready),
+            _ => None,
+        }
+    }
+
     /// How another choice comes out. `ready`: how many other lanes are; `footprint`: what the turn has touched since it
     /// began, or since the last choice for which the strategy said that a step ends there.
+    #[inline]
     pub(crate) fn decide(
         &mut self,
         numbers: &mut Numbers,
@@ -362,9 +372,14 @@ impl Strategy {
         ready: u32,
         footprint: &mut Footprint,
     ) -> u32 {
-        if site.is_preemption() {
-            return self.gives_way(numbers, site, ready, footprint);
+        match site.is_preemption() {
+            true => self.gives_way(numbers, site, ready, footprint),
+            false => self.decides(numbers, site, arity),
         }
+    }
+
+    /// As [`Strategy::decide`], where nobody is interrupted.
+    fn decides(&mut self, numbers: &mut Numbers, site: Site, arity: u32) -> u32 {
         match self.way {
             Way::Fifo | Way::Count => fifo::decide(),
             Way::Mutate => {
@@ -378,6 +393,7 @@ impl Strategy {
     }
 
     /// 1 where the running lane gives way at a preemption point.
+    #[inline]
     fn gives_way(&mut self, numbers: &mut Numbers, site: Site, ready: u32, footprint: &mut Footprint) -> u32 {
         match self.way {
             Way::Fifo => fifo::decide(),

@@ -57,6 +57,9 @@ struct State {
     by_age: Vec<u32>,
 }
 
+/// So many ready futures do not fit into a cache.
+const CROWD: u32 = 4_096;
+
 /// What comes of looking for the next turn.
 enum Next {
     /// The future on this slot runs; the clock has none.
@@ -73,6 +76,7 @@ fn no_choices() -> Chooser {
 
 impl State {
     /// Makes a future ready, and says so.
+    #[inline]
     fn make_ready(&mut self, slot: u32) {
         let lane = self.slots.get(slot).lane;
         if self.slots.make_ready(slot) {
@@ -85,12 +89,14 @@ impl State {
     }
 
     /// Takes a future off the ready ones, and says so.
+    #[inline]
     fn unready(&mut self, slot: u32) {
         if self.slots.unready(slot) {
             self.chooser.rested(self.slots.get(slot).lane);
         }
     }
 
+    #[inline]
     fn wake(&mut self, slot: u32, generation: u32) {
         if self.slots.is_live(slot, generation) {
             self.make_ready(slot);
@@ -98,8 +104,8 @@ impl State {
     }
 
     /// What every step of a future touches: what it is by its role.
-    fn footprint_of(&self, slot: u32) -> Footprint {
-        let Some(detail) = self.tracks else { return Footprint::NONE };
+    #[cold]
+    fn footprint_of(&self, slot: u32, detail: Detail) -> Footprint {
         let slot = self.slots.get(slot);
         let lane = self.lanes.get(slot.lane);
         let mut footprint = Footprint::of_lane(lane.first);
@@ -144,13 +150,29 @@ impl State {
             Pick::GiveUp => return Next::GiveUp,
         };
         self.unready(slot);
-        let footprint = self.footprint_of(slot);
+        if self.slots.ready_count() >= CROWD {
+            self.fetch_next();
+        }
+        let footprint = match self.tracks {
+            Some(detail) => self.footprint_of(slot, detail),
+            None => Footprint::NONE,
+        };
         let entry = self.slots.get_mut(slot);
         self.chooser.begins(entry.lane, footprint);
         entry.turns += 1;
         Next::Turn(slot, entry.future.take(), WakeName { engine, generation: entry.generation, slot })
     }
 
+    /// Fetches those who run after this turn, as far as they are known: each in three steps, of which every one needs
+    /// what the one before has fetched.
+    fn fetch_next(&self) {
+        let soon = |later| self.chooser.schedules_soon(later, self.slots.ready_count());
+        if let (Some(next), Some(second), Some(third)) = (soon(0), soon(1), soon(2)) {
+            self.slots.fetch_ahead(next, second, third);
+        }
+    }
+
+    #[inline]
     fn pick(&mut self) -> Pick {
         let ready = self.slots.ready_count();
         let oldest = self.slots.oldest();
@@ -440,11 +462,11 @@ impl Core {
     /// Runs until nothing can run any more.
     pub(super) fn run(&self, limits: &Limits) -> End {
         let mut instant = Instant::default();
+        let mut state = self.state.borrow_mut();
         loop {
             if self.stopped.get() {
                 return End::Stopped;
             }
-            let mut state = self.state.borrow_mut();
             if state.slots.ready_count() == 0 {
                 match state.timers.advance() {
                     Some(deadline) if deadline > limits.time_ns_max || deadline == u64::MAX => {
@@ -458,7 +480,7 @@ impl Core {
                     None => return End::Deadlock(state.stuck(|_| true)),
                 }
                 instant = Instant::default();
-                self.fire_due(state);
+                state = self.fire_due(state);
                 continue;
             }
             if self.turn.get() >= limits.turns_max {
@@ -467,54 +489,59 @@ impl Core {
             if let Some(keep_running) = instant.livelock(limits, &mut state) {
                 return End::Livelock(keep_running);
             }
-            self.turn.set(self.turn.get() + 1);
-            instant.turns += 1;
             match state.begin_turn(self.engine) {
-                Next::Turn(slot, Some(future), name) => {
-                    let entry = state.slots.get(slot);
-                    self.waits_for.set(entry.waits_for);
-                    self.owner.set(entry.owner);
-                    drop(state);
-                    self.poll(slot, future, name);
+                Next::Turn(slot, future, name) => {
+                    self.turn.set(self.turn.get() + 1);
+                    instant.turns += 1;
+                    state = match future {
+                        Some(future) => self.poll(state, slot, future, name),
+                        None => self.clock_turn(state),
+                    };
                 }
-                Next::Turn(CLOCK, None, _) => self.clock_turn(state),
-                Next::Turn(_, None, _) => unreachable!("a ready slot has a future"),
                 // A step without effect is no turn: a run on the tape that is recorded, which has none, counts the same.
-                Next::Vain => {
-                    self.turn.set(self.turn.get() - 1);
-                    instant.turns -= 1;
+                Next::Vain => {}
+                Next::GiveUp => {
+                    self.turn.set(self.turn.get() + 1);
+                    return End::Limit("the search gave the run up".to_owned());
                 }
-                Next::GiveUp => return End::Limit("the search gave the run up".to_owned()),
             }
         }
     }
 
-    fn poll(&self, slot: u32, mut future: LocalBoxFuture<'static, ()>, name: WakeName) {
+    fn poll<'a>(
+        &'a self,
+        state: RefMut<'a, State>,
+        slot: u32,
+        mut future: LocalBoxFuture<'static, ()>,
+        name: WakeName,
+    ) -> RefMut<'a, State> {
+        let entry = state.slots.get(slot);
+        self.waits_for.set(entry.waits_for);
+        self.owner.set(entry.owner);
         self.running.set(slot);
+        drop(state);
         let waker = name.waker();
         let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
         self.running.set(NONE);
         let mut state = self.state.borrow_mut();
-        match polled {
-            Poll::Pending => {
-                let entry = state.slots.get_mut(slot);
-                entry.future = Some(future);
-                entry.waits_for = self.waits_for.get();
-                entry.since = self.now.get();
-                state.chooser.ended();
-            }
-            Poll::Ready(()) => {
-                let none = state.end(slot);
-                debug_assert!(none.is_none(), "it is in hand");
-                drop(state);
-                drop(future);
-                self.state.borrow_mut().chooser.ended();
-            }
+        if polled.is_ready() {
+            let none = state.end(slot);
+            debug_assert!(none.is_none(), "it is in hand");
+            drop(state);
+            drop(future);
+            state = self.state.borrow_mut();
+        } else {
+            let entry = state.slots.get_mut(slot);
+            entry.future = Some(future);
+            entry.waits_for = self.waits_for.get();
+            entry.since = self.now.get();
         }
+        state.chooser.ended();
+        state
     }
 
     /// Fires the timers due now. The first fires; each further one may be held back for a turn of its own.
-    fn fire_due<'a>(&'a self, mut state: RefMut<'a, State>) {
+    fn fire_due<'a>(&'a self, mut state: RefMut<'a, State>) -> RefMut<'a, State> {
         let mut first = true;
         while let Some(due) = state.timers.pop_due() {
             if let Some(name) = state.timers.soon().and_then(WakeName::of) {
@@ -528,9 +555,11 @@ impl Core {
             first = false;
         }
         state.hold_clock();
+        state
     }
 
-    fn clock_turn<'a>(&'a self, mut state: RefMut<'a, State>) {
+    #[cold]
+    fn clock_turn<'a>(&'a self, mut state: RefMut<'a, State>) -> RefMut<'a, State> {
         let again = std::mem::take(&mut state.held_again);
         let mut held = std::mem::replace(&mut state.held, again);
         let mut first = true;
@@ -548,6 +577,7 @@ impl Core {
         state.held_again = held;
         state.hold_clock();
         state.chooser.ended();
+        state
     }
 
     fn fire<'a>(&'a self, mut state: RefMut<'a, State>, due: Due) -> RefMut<'a, State> {
@@ -639,6 +669,21 @@ impl Runtime for Core {
 
     fn preempt(&self, point: PreemptPoint) -> bool {
         self.state.borrow_mut().choose(point.into(), 2) == 1
+    }
+
+    fn gives_way(&self, point: PreemptPoint, cx: &mut Context<'_>) -> bool {
+        let mut state = self.state.borrow_mut();
+        if state.choose(point.into(), 2) == 0 {
+            return false;
+        }
+        match WakeName::of(cx.waker()) {
+            Some(name) if name.engine == self.engine => state.wake(name.slot, name.generation),
+            _ => {
+                drop(state);
+                cx.waker().wake_by_ref(); // may come back here
+            }
+        }
+        true
     }
 
     fn delivery(&self) -> Delivery {

@@ -1,7 +1,8 @@
 //! Who is there and who is ready: every future with its state, in one cache line.
 //!
-//! The ready futures are kept twice, as a list in order of readiness (the oldest first) and as a dense array (for a
-//! uniform pick), so that taking the oldest, any by number, or a given one is O(1).
+//! The ready futures are kept twice, in order of readiness (the oldest first) and as a dense array (for a uniform pick).
+//! Taking the oldest, any by number, or a given one is O(1), and touches no other future but the one that fills its
+//! place in the array: who is taken out of turn stays in the order, and is left out when its turn comes.
 
 use futures::future::LocalBoxFuture;
 use simvisor::runtime::WaitsFor;
@@ -39,9 +40,8 @@ pub(super) struct Slot {
     state: State,
     pub(super) owner: Owner,
     pub(super) lane: u32,
-    /// Neighbours in order of readiness.
-    older: u32,
-    newer: u32,
+    /// The moment at which it became ready.
+    stamp: u32,
     /// Place in the dense array.
     place: u32,
     pub(super) waits_for: WaitsFor,
@@ -52,6 +52,19 @@ pub(super) struct Slot {
 
 const _: () = assert!(size_of::<Slot>() == 64);
 
+/// A future in order of readiness. Another stamp than its slot's: it was taken out of turn.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    slot: u32,
+    stamp: u32,
+}
+
+/// Fewer ready futures than this are in the cache in any case.
+const MANY: usize = 16;
+
+/// Futures are fetched so many turns before it is looked whether they are still the oldest.
+const AHEAD: usize = 8;
+
 /// All slots of an engine. Generations live as long as the engine, everything else as long as a world.
 pub(super) struct Slots {
     slots: Vec<Slot>,
@@ -61,8 +74,12 @@ pub(super) struct Slots {
     /// No slot below is live, but for the clock's.
     lowest: u32,
     ready: Vec<u32>,
+    /// Everyone who is ready, the oldest at `first`, and those who were taken out of turn since.
+    order: Vec<Turn>,
+    first: usize,
     oldest: u32,
-    newest: u32,
+    /// Moments at which a future became ready.
+    stamps: u32,
     live: u32,
     live_of_run: u32,
 }
@@ -75,8 +92,10 @@ impl Slots {
             fresh: 0,
             lowest: 1,
             ready: Vec::new(),
+            order: Vec::new(),
+            first: 0,
             oldest: NONE,
-            newest: NONE,
+            stamps: 0,
             live: 0,
             live_of_run: 0,
         };
@@ -112,8 +131,7 @@ impl Slots {
                 state: State::Free,
                 owner: Owner::Outside,
                 lane: 0,
-                older: NONE,
-                newer: NONE,
+                stamp: 0,
                 place: NONE,
                 waits_for: WaitsFor::Unknown,
                 since: 0,
@@ -200,56 +218,108 @@ impl Slots {
         self.ready[place as usize]
     }
 
+    /// Fetches the future that runs next, the slot of the second, and where the slot of the third is told, each by its
+    /// place among the ready ones.
+    pub(super) fn fetch_ahead(&self, next: u32, second: u32, third: u32) {
+        if let Some(place) = self.ready.get(third as usize) {
+            fetch(&raw const *place);
+        }
+        if let Some(&slot) = self.ready.get(second as usize) {
+            self.fetch(slot);
+        }
+        if let Some(&slot) = self.ready.get(next as usize)
+            && let Some(future) = &self.slots[slot as usize].future
+        {
+            fetch_all(future.as_ref().get_ref());
+        }
+    }
+
     /// Makes a future ready, as the newest; nothing, and false, if it is ready already.
+    #[inline]
     pub(super) fn make_ready(&mut self, index: u32) -> bool {
-        let newest = self.newest;
         let slot = &mut self.slots[index as usize];
         if slot.state != State::Idle {
             return false;
         }
         slot.state = State::Ready;
-        if let Some(future) = &slot.future {
+        slot.place = self.ready.len() as u32;
+        self.stamps = self.stamps.wrapping_add(1);
+        slot.stamp = self.stamps;
+        if self.ready.is_empty() {
+            self.oldest = index;
+        } else if self.ready.len() >= MANY
+            && let Some(future) = &slot.future
+        {
             fetch_all(future.as_ref().get_ref());
         }
-        slot.place = self.ready.len() as u32;
-        slot.older = newest;
-        slot.newer = NONE;
         self.ready.push(index);
-        self.newest = index;
-        match newest {
-            NONE => self.oldest = index,
-            _ => self.slots[newest as usize].newer = index,
+        if self.order.len() == self.order.capacity() {
+            self.tidy();
         }
+        self.order.push(Turn { slot: index, stamp: self.stamps });
         true
     }
 
     /// Takes a future off the ready ones; false if it is not among them.
+    #[inline]
     pub(super) fn unready(&mut self, index: u32) -> bool {
         let slot = &mut self.slots[index as usize];
         if slot.state != State::Ready {
             return false;
         }
         slot.state = State::Idle;
-        let (older, newer, place) = (slot.older, slot.newer, slot.place);
-        match older {
-            NONE => self.oldest = newer,
-            _ => self.slots[older as usize].newer = newer,
+        let place = slot.place as usize;
+        self.ready.swap_remove(place);
+        if let Some(&moved) = self.ready.get(place) {
+            self.slots[moved as usize].place = place as u32;
         }
-        match newer {
-            NONE => self.newest = older,
-            _ => self.slots[newer as usize].older = older,
-        }
-        self.ready.swap_remove(place as usize);
-        if let Some(&moved) = self.ready.get(place as usize) {
-            self.slots[moved as usize].place = place;
+        if index == self.oldest {
+            self.find_oldest();
         }
         true
     }
 
+    /// Whether this future has been ready since.
+    fn waits(&self, turn: Turn) -> bool {
+        let slot = &self.slots[turn.slot as usize];
+        slot.stamp == turn.stamp && slot.state == State::Ready
+    }
+
+    /// Goes on to the oldest of those who are ready, after the one that was it has left.
+    fn find_oldest(&mut self) {
+        if self.ready.is_empty() {
+            self.order.clear();
+            (self.first, self.oldest) = (0, NONE);
+            return;
+        }
+        loop {
+            self.first += 1;
+            if let Some(later) = self.order.get(self.first + AHEAD) {
+                fetch(&raw const self.slots[later.slot as usize]);
+            }
+            let turn = self.order[self.first];
+            if self.waits(turn) {
+                self.oldest = turn.slot;
+                return;
+            }
+        }
+    }
+
+    /// Makes room in the order: by leaving out who was taken out of turn, and by more memory if few were.
+    #[cold]
+    fn tidy(&mut self) {
+        let mut order = std::mem::take(&mut self.order);
+        order.drain(..self.first);
+        order.retain(|&turn| self.waits(turn));
+        if order.len() >= order.capacity() / 2 {
+            order.reserve(order.capacity().max(MANY));
+        }
+        (self.order, self.first) = (order, 0);
+    }
+
     /// The ready futures, the oldest first.
     pub(super) fn by_age(&self) -> impl Iterator<Item = u32> {
-        let next = |index: u32| (index != NONE).then_some(index);
-        std::iter::successors(next(self.oldest), move |&index| next(self.slots[index as usize].newer))
+        self.order[self.first..].iter().filter(|&&turn| self.waits(turn)).map(|turn| turn.slot)
     }
 
     /// The clock alone is left, idle. Slots are handed out again from the lowest.
@@ -290,6 +360,21 @@ mod tests {
             dense.sort_unstable();
             assert_eq!(dense, [1, 2, 3]);
         }
+    }
+
+    #[test]
+    fn the_order_costs_no_more_memory_however_often_others_overtake_the_oldest() {
+        let mut slots = three_ready();
+        for _ in 0..10_000 {
+            for index in [3, 2] {
+                slots.unready(index);
+                slots.make_ready(index);
+            }
+        }
+        assert_eq!((by_age(&slots), slots.oldest()), (vec![1, 3, 2], 1));
+        assert!(slots.order.capacity() <= 4 * MANY, "{} for three", slots.order.capacity());
+        slots.unready(1);
+        assert_eq!((by_age(&slots), slots.oldest()), (vec![3, 2], 3));
     }
 
     #[test]
