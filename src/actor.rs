@@ -83,15 +83,19 @@ fn timeout_text(timeout: Duration) -> Arc<str> {
     TaskError::Timeout { timeout }.to_string().into()
 }
 
-/// One incarnation's actor.
-pub(crate) struct Actor {
+/// What all actors of a supervisor have in common.
+pub(crate) struct Terms {
     pub(crate) hub: Rc<Hub>,
-    pub(crate) name: Arc<str>,
-    pub(crate) spec: TaskSpec,
-    pub(crate) token: CancellationToken,
     pub(crate) permits: Option<Semaphore>,
     /// The configured limit of one attempt, for specs that have none of their own.
     pub(crate) timeout: Option<Duration>,
+}
+
+/// One incarnation's actor.
+pub(crate) struct Actor {
+    pub(crate) terms: Rc<Terms>,
+    pub(crate) spec: TaskSpec,
+    pub(crate) token: CancellationToken,
     /// The attempt that has started and not ended, for whoever has to abort it.
     pub(crate) open_attempt: Rc<Cell<Option<u32>>>,
 }
@@ -105,11 +109,11 @@ fn release(rt: &Rt, permit: Option<Permit>) {
 
 /// Runs attempts until the policy, a fatal error or a cancellation ends the actor.
 pub(crate) async fn run(actor: &Actor) {
-    let rt = &actor.hub.rt;
+    let rt = &actor.terms.hub.rt;
     let mut restarts = Restarts::default();
     let mut attempt = 0;
     loop {
-        let permit = match &actor.permits {
+        let permit = match &actor.terms.permits {
             Some(permits) => {
                 rt.waits_for(WaitsFor::Permit);
                 let Some(permit) = unless_cancelled(&actor.token, permits.acquire()).await else { break };
@@ -163,10 +167,10 @@ impl Actor {
     async fn attempt(&self, attempt: u32) -> (Outcome, bool) {
         self.publish(self.event(EventKind::TaskStarting).with_attempt(attempt));
         self.open_attempt.set(Some(attempt));
-        let timeout = self.spec.timeout(self.timeout);
-        let outcome = run_body(&self.hub.rt, &self.spec, self.token.child_token(), timeout).await;
+        let timeout = self.spec.timeout(self.terms.timeout);
+        let outcome = run_body(&self.terms.hub.rt, &self.spec, self.token.child_token(), timeout).await;
         if !matches!(outcome, Outcome::TimedOut { .. }) {
-            self.hub.rt.point(PreemptPoint::AfterBody).await;
+            self.terms.hub.rt.point(PreemptPoint::AfterBody).await;
         }
         self.open_attempt.set(None);
         let failed = |reason| self.event(EventKind::TaskFailed).with_attempt(attempt).with_reason(reason);
@@ -183,7 +187,7 @@ impl Actor {
 
     /// Announces the wait; gives the wait itself, whose output is false if it was cancelled (\[R5\]).
     fn sleep(&self, event: Event, delay: Duration) -> impl Future<Output = bool> {
-        let rt = &self.hub.rt;
+        let rt = &self.terms.hub.rt;
         let wake = rt.now().after(delay);
         self.publish(event); // not in the future, which would have room for the event as long as it lives
         rt.waits_for(WaitsFor::Backoff);
@@ -206,11 +210,11 @@ impl Actor {
     }
 
     fn event(&self, kind: EventKind) -> Event {
-        Event::unstamped(kind).with_task(Arc::clone(&self.name))
+        Event::unstamped(kind).with_task(self.spec.name())
     }
 
     fn publish(&self, event: Event) {
-        self.hub.publish(event);
+        self.terms.hub.publish(event);
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::alive::AliveTracker;
 use crate::bus::Bus;
 use crate::event::Event;
 use crate::runtime::{Delivery, JobKey, Role, Rt, Shared, WaitsFor};
@@ -28,7 +27,6 @@ pub(crate) struct Hub {
     pub(crate) rt: Rt,
     pub(crate) bus: Bus,
     next_seq: Cell<u64>,
-    alive: RefCell<AliveTracker>,
     observer: Option<Rc<dyn Observe>>,
     /// Events between stamp and bus, by publisher. Empty unless the runtime plays late delivery.
     couriers: RefCell<BTreeMap<u64, Courier>>,
@@ -45,7 +43,6 @@ impl Hub {
             rt,
             bus: Bus::new(bus_capacity),
             next_seq: Cell::new(0),
-            alive: RefCell::new(AliveTracker::new()),
             observer,
             couriers: RefCell::default(),
         }
@@ -54,7 +51,6 @@ impl Hub {
     /// Publishes to the bus (\[S1\]). Never waits.
     pub(crate) fn publish(self: &Rc<Self>, mut event: Event) {
         self.stamp(&mut event);
-        self.alive.borrow_mut().update(&event);
         let event = Rc::new(event);
         match self.rt.delivery() {
             Delivery::Late => self.post(event),
@@ -144,10 +140,5 @@ impl Hub {
     /// How many events were published, notices included.
     pub(crate) fn published(&self) -> u64 {
         self.next_seq.get()
-    }
-
-    pub(crate) fn alive(&self) -> std::cell::Ref<'_, AliveTracker> {
-        self.rt.touches(Shared::Told);
-        self.alive.borrow()
     }
 }

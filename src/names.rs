@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-/// `names`, sorted. They are compared by their first bytes, which are copied together: many names lie all over the
-/// memory, and each comparison of two of them would wait for it twice.
+/// `names`, sorted.
 pub(crate) fn sorted<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> Vec<Arc<str>> {
-    let mut names: Vec<_> = names.map(|name| (beginning(name), Arc::clone(name))).collect();
-    names.sort_unstable_by(|(beginning, name), (other, other_name)| {
+    sorted_by(names.map(|name| (name, name))).into_iter().cloned().collect()
+}
+
+/// What has names, sorted by them. They are compared by their first bytes, which are copied together: many names lie all
+/// over the memory, and each comparison of two of them would wait for it twice.
+pub(crate) fn sorted_by<'a, T>(named: impl Iterator<Item = (&'a Arc<str>, T)>) -> Vec<T> {
+    let mut named: Vec<_> = named.map(|(name, it)| (beginning(name), name, it)).collect();
+    named.sort_unstable_by(|(beginning, name, _), (other, other_name, _)| {
         beginning.cmp(other).then_with(|| name.cmp(other_name))
     });
-    names.into_iter().map(|(_, name)| name).collect()
+    named.into_iter().map(|(_, _, it)| it).collect()
 }
 
 /// The first 16 bytes of a name as a number, so that numbers are in the order of names where they differ.

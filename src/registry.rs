@@ -3,24 +3,27 @@
 //! No future, clock or channel is in here; the supervisor performs what the table says.
 
 use std::cell::Cell;
+use std::collections::hash_map::Entry::Vacant;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::names::sorted;
+use crate::names::{sorted, sorted_by};
 use crate::runtime::JobKey;
 use crate::sync::{CancellationToken, Latch};
 use crate::task::TaskSpec;
 
-/// One actor's life. Never reused within a registry.
+/// One actor's life: a place in the registry, and how often that was taken before. Never reused within a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Incarnation(u64);
+pub(crate) struct Incarnation {
+    place: u32,
+    generation: u32,
+}
 
 /// A registered task, from its accepted add to its removal.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) incarnation: Incarnation,
     pub(crate) spec: TaskSpec,
     pub(crate) token: CancellationToken,
     /// Raised when this incarnation's `TaskRemoved` is published. There once somebody has asked for its removal.
@@ -50,12 +53,12 @@ pub(crate) enum Stage {
 }
 
 /// What the registry's loop reads. Lossless (\[S4\]).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Message {
     /// An add was accepted and wants its actor.
-    Admit(Arc<str>, Incarnation),
+    Admit(Incarnation),
     /// An actor has come to its end.
-    Ended(Arc<str>, Incarnation),
+    Ended(Incarnation),
 }
 
 /// The answer to a removal request.
@@ -69,40 +72,56 @@ pub(crate) enum Removal<'a> {
     Absent,
 }
 
-/// All registered tasks, by name.
+/// All registered tasks: by name for those who ask, by place for the tasks themselves, of which there may be a million.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    /// Looked up. Where order shows, names are sorted.
-    entries: FxHashMap<Arc<str>, Entry>,
-    next: u64,
+    /// The place of each name. Looked up. Where order shows, names are sorted.
+    names: FxHashMap<Arc<str>, u32>,
+    places: Vec<Place>,
+    free: Vec<u32>,
     /// What [`Registry::pop_first`] has yet to give, the first name last.
     leaving: Vec<Arc<str>>,
 }
 
+#[derive(Debug)]
+struct Place {
+    generation: u32,
+    entry: Option<Entry>,
+}
+
 impl Registry {
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.names.is_empty()
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.entries.contains_key(name)
+        self.names.contains_key(name)
     }
 
     /// The registered names, sorted (\[G1\]).
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        sorted(self.entries.keys())
+        sorted(self.names.keys())
+    }
+
+    /// Whether the task is in an attempt (\[G8\]).
+    pub(crate) fn is_alive(&self, name: &str) -> bool {
+        self.names.get(name).and_then(|&place| self.entry(place)).is_some_and(is_open)
+    }
+
+    /// The names of the tasks that are in an attempt, sorted (\[G8\]).
+    pub(crate) fn alive(&self) -> Vec<Arc<str>> {
+        let entries = self.places.iter().filter_map(|place| place.entry.as_ref());
+        sorted(entries.filter(|entry| is_open(entry)).map(|entry| entry.spec.shared_name()))
+    }
+
+    fn entry(&self, place: u32) -> Option<&Entry> {
+        self.places.get(place as usize)?.entry.as_ref()
     }
 
     /// Registers a task, unless its name is taken (\[G1\], \[G2\]).
     pub(crate) fn add(&mut self, spec: &TaskSpec) -> Option<Incarnation> {
-        let name = spec.name();
-        if self.entries.contains_key(&name) {
-            return None;
-        }
-        let incarnation = Incarnation(self.next);
-        self.next += 1;
+        let Vacant(name) = self.names.entry(spec.name()) else { return None };
         let entry = Entry {
-            incarnation,
             spec: spec.clone(),
             token: CancellationToken::new(),
             removed: None,
@@ -110,58 +129,71 @@ impl Registry {
             stage: Stage::Requested,
             removal_requested: false,
         };
-        self.entries.insert(name, entry);
-        Some(incarnation)
-    }
-
-    /// The entry that waits for its actor, if this incarnation is still the one registered (\[G5\]).
-    pub(crate) fn requested(&self, name: &str, incarnation: Incarnation) -> Option<&Entry> {
-        self.entries
-            .get(name)
-            .filter(|entry| entry.incarnation == incarnation && entry.stage == Stage::Requested)
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place { generation: 0, entry: None });
+            u32::try_from(self.places.len() - 1).expect("fewer than 2^32 tasks")
+        });
+        name.insert(place);
+        let taken = &mut self.places[place as usize];
+        taken.entry = Some(entry);
+        Some(Incarnation { place, generation: taken.generation })
     }
 
     /// Whether this incarnation is the one registered (\[G5\]).
-    #[cfg(feature = "controller")]
-    pub(crate) fn holds(&self, name: &str, incarnation: Incarnation) -> bool {
-        self.entries.get(name).is_some_and(|entry| entry.incarnation == incarnation)
+    pub(crate) fn get(&self, incarnation: Incarnation) -> Option<&Entry> {
+        let place = self.places.get(incarnation.place as usize)?;
+        place.entry.as_ref().filter(|_| place.generation == incarnation.generation)
     }
 
-    pub(crate) fn spawned(&mut self, name: &str, job: JobKey) {
-        if let Some(entry) = self.entries.get_mut(name) {
+    /// The entry that waits for its actor, if this incarnation is still the one registered (\[G5\]).
+    pub(crate) fn requested(&self, incarnation: Incarnation) -> Option<&Entry> {
+        self.get(incarnation).filter(|entry| entry.stage == Stage::Requested)
+    }
+
+    pub(crate) fn spawned(&mut self, incarnation: Incarnation, job: JobKey) {
+        let place = &mut self.places[incarnation.place as usize];
+        if let Some(entry) = place.entry.as_mut().filter(|_| place.generation == incarnation.generation) {
             entry.stage = Stage::Spawned(job);
         }
     }
 
     /// Asks for a removal (\[G3\]).
     pub(crate) fn remove(&mut self, name: &str) -> Removal<'_> {
-        match self.entries.get_mut(name) {
-            None => Removal::Absent,
-            Some(entry) => {
-                let removed = entry.removed.get_or_insert_default().clone();
-                match std::mem::replace(&mut entry.removal_requested, true) {
-                    true => Removal::Already(removed),
-                    false => Removal::First(entry, removed),
-                }
-            }
+        let Some(&place) = self.names.get(name) else { return Removal::Absent };
+        let Some(entry) = &mut self.places[place as usize].entry else { return Removal::Absent };
+        let removed = entry.removed.get_or_insert_default().clone();
+        match std::mem::replace(&mut entry.removal_requested, true) {
+            true => Removal::Already(removed),
+            false => Removal::First(entry, removed),
         }
     }
 
     /// Takes out an incarnation whose actor has ended; `None` if it is out already (\[G4\], \[G5\]).
-    pub(crate) fn ended(&mut self, name: &str, incarnation: Incarnation) -> Option<Entry> {
-        let entry = self.entries.get(name)?;
-        (entry.incarnation == incarnation).then(|| self.entries.remove(name))?
+    pub(crate) fn ended(&mut self, incarnation: Incarnation) -> Option<Entry> {
+        self.get(incarnation)?;
+        let (_, entry) = self.leave(incarnation.place)?;
+        self.names.remove(entry.spec.shared_name());
+        Some(entry)
+    }
+
+    fn leave(&mut self, place: u32) -> Option<(Incarnation, Entry)> {
+        let left = &mut self.places[place as usize];
+        let incarnation = Incarnation { place, generation: left.generation };
+        let entry = left.entry.take()?;
+        left.generation = left.generation.wrapping_add(1);
+        self.free.push(place);
+        Some((incarnation, entry))
     }
 
     /// Takes out the first entry by name.
-    pub(crate) fn pop_first(&mut self) -> Option<(Arc<str>, Entry)> {
+    pub(crate) fn pop_first(&mut self) -> Option<(Incarnation, Entry)> {
         loop {
             while let Some(name) = self.leaving.pop() {
-                if let Some(entry) = self.entries.remove(&name) {
-                    return Some((name, entry));
+                if let Some(place) = self.names.remove(&name) {
+                    return self.leave(place);
                 }
             }
-            if self.entries.is_empty() {
+            if self.names.is_empty() {
                 return None;
             }
             self.leaving = self.names();
@@ -171,8 +203,16 @@ impl Registry {
 
     /// The tokens of all entries, in order of name.
     pub(crate) fn tokens(&self) -> Vec<CancellationToken> {
-        self.names().iter().map(|name| self.entries[name].token.clone()).collect()
+        let entries = self.places.iter().filter_map(|place| place.entry.as_ref());
+        sorted_by(entries.map(|entry| (entry.spec.shared_name(), &entry.token)))
+            .into_iter()
+            .cloned()
+            .collect()
     }
+}
+
+fn is_open(entry: &Entry) -> bool {
+    entry.open_attempt.get().is_some()
 }
 
 #[cfg(test)]
@@ -189,7 +229,7 @@ mod tests {
         let mut registry = Registry::default();
         let first = registry.add(&spec("web")).expect("free");
         assert_eq!(registry.add(&spec("web")), None);
-        assert!(registry.ended("web", first).is_some());
+        assert!(registry.ended(first).is_some());
         let second = registry.add(&spec("web")).expect("free again");
         assert_ne!(first, second, "incarnations are never reused");
     }
@@ -198,10 +238,10 @@ mod tests {
     fn an_old_incarnation_s_end_does_not_touch_the_new_one() {
         let mut registry = Registry::default();
         let old = registry.add(&spec("web")).expect("free");
-        registry.ended("web", old);
+        registry.ended(old);
         registry.add(&spec("web"));
-        assert!(registry.ended("web", old).is_none());
-        assert!(registry.requested("web", old).is_none());
+        assert!(registry.ended(old).is_none());
+        assert!(registry.requested(old).is_none());
         assert!(registry.contains("web"));
     }
 
@@ -221,7 +261,8 @@ mod tests {
             registry.add(&spec(name));
         }
         assert_eq!(registry.names(), ["a", "b", "c"].map(Arc::from));
-        let popped: Vec<_> = std::iter::from_fn(|| registry.pop_first().map(|(name, _)| name)).collect();
+        let popped: Vec<_> =
+            std::iter::from_fn(|| registry.pop_first().map(|(_, entry)| entry.spec.name())).collect();
         assert_eq!(popped, ["a", "b", "c"].map(Arc::from));
     }
 }

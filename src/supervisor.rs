@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustc_hash::{FxBuildHasher, FxHashSet};
 
-use crate::actor::{self, Actor};
+use crate::actor::{self, Actor, Terms};
 use crate::bus::Receiver;
 #[cfg(feature = "controller")]
 use crate::controller::{Controller, ControllerConfig};
@@ -108,9 +108,9 @@ impl SupervisorBuilder {
         let subscribers = Rc::new(SubscriberSet::new(&hub, self.subscribers));
         Supervisor {
             inner: Rc::new(Inner {
+                terms: Rc::new(Terms { hub: Rc::clone(&hub), permits, timeout: self.config.timeout }),
                 hub,
                 config: self.config,
-                permits,
                 subscribers,
                 registry: RefCell::new(Registry::default()),
                 inbox: Inbox::default(),
@@ -133,7 +133,7 @@ pub struct Supervisor {
 pub(crate) struct Inner {
     pub(crate) hub: Rc<Hub>,
     config: SupervisorConfig,
-    permits: Option<Semaphore>,
+    terms: Rc<Terms>,
     subscribers: Rc<SubscriberSet>,
     registry: RefCell<Registry>,
     inbox: Inbox<Message>,
@@ -235,13 +235,15 @@ impl Supervisor {
     /// The names of the tasks that are in an attempt, sorted (\[G8\]).
     #[must_use]
     pub fn snapshot(&self) -> Vec<Arc<str>> {
-        self.inner.hub.alive().snapshot()
+        self.inner.hub.rt.touches(Shared::Told);
+        self.inner.registry.borrow().alive()
     }
 
     /// Whether the task is in an attempt (\[G8\]).
     #[must_use]
     pub fn is_alive(&self, name: &str) -> bool {
-        self.inner.hub.alive().is_alive(name)
+        self.inner.hub.rt.touches(Shared::Told);
+        self.inner.registry.borrow().is_alive(name)
     }
 
     /// Resolves once the runtime is up, whether it is called before or after (\[D1\]).
@@ -277,6 +279,7 @@ impl Supervisor {
     #[must_use]
     pub fn permits_in_use(&self) -> usize {
         self.inner
+            .terms
             .permits
             .as_ref()
             .map_or(0, |permits| self.inner.config.max_concurrent - permits.available())
@@ -354,12 +357,12 @@ impl Inner {
             return Err(RuntimeError::ShuttingDown);
         }
         let Some(incarnation) = self.registry.borrow_mut().add(spec) else {
-            return Err(RuntimeError::TaskAlreadyExists { name });
+            return Err(RuntimeError::TaskAlreadyExists { name: spec.name() });
         };
         self.hub.rt.touches(Shared::Names);
         let event = Event::unstamped(EventKind::TaskAddRequested).with_task(Arc::clone(&name));
         self.publish(event.with_spec(spec.clone()));
-        self.send(Message::Admit(name, incarnation));
+        self.send(Message::Admit(incarnation));
         Ok(incarnation)
     }
 
@@ -392,7 +395,7 @@ impl Inner {
     #[cfg(feature = "controller")]
     pub(crate) fn remove_incarnation(&self, name: &str, incarnation: Incarnation) {
         self.hub.rt.touches(Shared::Entry(name));
-        let holds = self.registry.borrow().holds(name, incarnation);
+        let holds = self.registry.borrow().get(incarnation).is_some();
         if holds {
             self.remove(name, None);
         }
@@ -425,53 +428,57 @@ impl Inner {
             .await;
             self.hub.rt.point(PreemptPoint::RegistryMessage).await;
             match message {
-                Message::Admit(name, incarnation) => self.admit(&name, incarnation),
-                Message::Ended(name, incarnation) => self.finish(&name, incarnation),
+                Message::Admit(incarnation) => self.admit(incarnation),
+                Message::Ended(incarnation) => self.finish(incarnation),
             }
         }
     }
 
-    fn admit(self: &Rc<Self>, name: &Arc<str>, incarnation: Incarnation) {
-        self.hub.rt.touches(Shared::Entry(name));
+    fn admit(self: &Rc<Self>, incarnation: Incarnation) {
         let actor = {
             let registry = self.registry.borrow();
-            let Some(entry) = registry.requested(name, incarnation) else { return };
+            let Some(entry) = registry.requested(incarnation) else {
+                return self.hub.rt.touches(Shared::Registry); // as when an actor has ended
+            };
+            self.hub.rt.touches(Shared::Entry(entry.spec.shared_name()));
             Actor {
-                hub: Rc::clone(&self.hub),
-                name: Arc::clone(name),
+                terms: Rc::clone(&self.terms),
                 spec: entry.spec.clone(),
                 token: entry.token.clone(),
-                permits: self.permits.clone(),
-                timeout: self.config.timeout,
                 open_attempt: Rc::clone(&entry.open_attempt),
             }
         };
-        self.publish(Event::unstamped(EventKind::TaskAdded).with_task(Arc::clone(name)));
-        let end = EndNotice { inner: Rc::clone(self), name: Arc::clone(name), incarnation };
+        let name = actor.spec.name();
+        self.publish(Event::unstamped(EventKind::TaskAdded).with_task(Arc::clone(&name)));
+        let end = EndNotice { inner: Rc::clone(self), incarnation };
         let job = self.hub.rt.spawn(
             Role::Actor,
-            name,
+            &name,
             Box::pin(async move {
                 let _end = &end; // dropped with this future, however it ends
                 actor::run(&actor).await;
             }),
         );
-        self.registry.borrow_mut().spawned(name, job);
+        self.registry.borrow_mut().spawned(incarnation, job);
     }
 
-    fn finish(&self, name: &Arc<str>, incarnation: Incarnation) {
-        self.hub.rt.touches(Shared::Entry(name));
-        let Some(entry) = self.registry.borrow_mut().ended(name, incarnation) else { return };
+    fn finish(&self, incarnation: Incarnation) {
+        let Some(entry) = self.registry.borrow_mut().ended(incarnation) else {
+            return self.hub.rt.touches(Shared::Registry); // who took it out has changed what is registered
+        };
+        self.hub.rt.touches(Shared::Entry(entry.spec.shared_name()));
         self.hub.rt.touches(Shared::Names);
-        self.removed(name, &entry);
+        self.removed(incarnation, &entry);
         self.wake_driver();
     }
 
-    fn removed(&self, name: &Arc<str>, entry: &Entry) {
+    #[cfg_attr(not(feature = "controller"), allow(unused_variables))]
+    fn removed(&self, incarnation: Incarnation, entry: &Entry) {
+        let name = entry.spec.shared_name();
         self.publish(Event::unstamped(EventKind::TaskRemoved).with_task(Arc::clone(name)));
         #[cfg(feature = "controller")]
         if let Some(controller) = &self.controller {
-            controller.removed(&*self.hub.rt, name, entry.incarnation);
+            controller.removed(&*self.hub.rt, name, incarnation);
         }
         entry.tell_removed();
     }
@@ -549,19 +556,20 @@ impl Inner {
     /// Ends every registered task by force, in order of name.
     fn abort_all(&self) {
         loop {
-            let Some((name, entry)) = self.registry.borrow_mut().pop_first() else { break };
+            let Some((incarnation, entry)) = self.registry.borrow_mut().pop_first() else { break };
+            let name = entry.spec.shared_name();
             match entry.stage {
                 // [G2]: an accepted add is followed by its TaskAdded in any case.
                 Stage::Requested => {
-                    self.publish(Event::unstamped(EventKind::TaskAdded).with_task(Arc::clone(&name)));
+                    self.publish(Event::unstamped(EventKind::TaskAdded).with_task(Arc::clone(name)));
                 }
                 Stage::Spawned(job) => self.hub.rt.abort(job),
             }
             if let Some(attempt) = entry.open_attempt.take() {
-                let event = Event::unstamped(EventKind::TaskFailed).with_task(Arc::clone(&name));
+                let event = Event::unstamped(EventKind::TaskFailed).with_task(Arc::clone(name));
                 self.publish(event.with_attempt(attempt).with_reason(ABORTED));
             }
-            self.removed(&name, &entry);
+            self.removed(incarnation, &entry);
         }
     }
 
@@ -584,13 +592,12 @@ impl Inner {
 /// Tells the registry that an actor is over, however its future ended (\[G4\]).
 struct EndNotice {
     inner: Rc<Inner>,
-    name: Arc<str>,
     incarnation: Incarnation,
 }
 
 impl Drop for EndNotice {
     fn drop(&mut self) {
-        self.inner.send(Message::Ended(Arc::clone(&self.name), self.incarnation));
+        self.inner.send(Message::Ended(self.incarnation));
     }
 }
 

@@ -2,156 +2,170 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-/// Wakers of the futures that wait on one thing; each future holds a place and gives it back when dropped.
-#[derive(Debug, Default)]
-struct WaitList {
-    places: RefCell<Places>,
-}
-
-/// Places by number. Most things have one that waits for them, which costs no memory.
-#[derive(Debug, Default)]
-struct Places {
-    first: Place,
-    others: Option<Box<Others>>,
-}
-
-/// The places from number 1 on.
-#[derive(Debug, Default)]
-struct Others {
-    places: Vec<Place>,
-    /// No place before this one is free.
-    lowest: usize,
-}
-
-#[derive(Debug, Default)]
-enum Place {
-    #[default]
-    Free,
-    Waiting(Waker),
-    Woken,
-}
-
-impl Places {
-    fn get_mut(&mut self, index: usize) -> Option<&mut Place> {
-        match index.checked_sub(1) {
-            None => Some(&mut self.first),
-            Some(index) => self.others.as_mut()?.places.get_mut(index),
-        }
-    }
-
-    /// The lowest free place.
-    fn take(&mut self) -> usize {
-        if matches!(self.first, Place::Free) {
-            return 0;
-        }
-        let others = self.others.get_or_insert_default();
-        let free = |place: &Place| matches!(place, Place::Free);
-        let index = match others.places[others.lowest..].iter().position(free) {
-            Some(beyond) => others.lowest + beyond,
-            None => {
-                others.places.push(Place::Free);
-                others.places.len() - 1
-            }
-        };
-        others.lowest = index + 1;
-        index + 1
-    }
-
-    fn leave(&mut self, index: usize) -> Option<Place> {
-        if let (Some(others), Some(index)) = (&mut self.others, index.checked_sub(1)) {
-            others.lowest = others.lowest.min(index);
-        }
-        self.get_mut(index).map(|place| std::mem::replace(place, Place::Free))
-    }
-}
-
-impl WaitList {
-    /// Leaves `waker` at `place`, taking a place if there is none yet.
-    fn wait(&self, place: &mut Option<usize>, waker: &Waker) {
-        let mut places = self.places.borrow_mut();
-        let index = *place.get_or_insert_with(|| places.take());
-        match places.get_mut(index).expect("a place is kept until it is left") {
-            Place::Waiting(kept) => kept.clone_from(waker),
-            empty => *empty = Place::Waiting(waker.clone()),
-        }
-    }
-
-    fn leave(&self, place: Option<usize>) {
-        if let Some(index) = place {
-            let left = self.places.borrow_mut().leave(index);
-            drop(left); // outside the borrow: a waker's drop is foreign code
-        }
-    }
-
-    /// Wakes everybody, in order of place.
-    fn wake_all(&self) {
-        let mut index = 0;
-        loop {
-            let waker = {
-                let mut places = self.places.borrow_mut();
-                let Some(place) = places.get_mut(index) else { return };
-                if matches!(place, Place::Waiting(_)) {
-                    std::mem::replace(place, Place::Woken)
-                } else {
-                    Place::Free
-                }
-            };
-            if let Place::Waiting(waker) = waker {
-                waker.wake();
-            }
-            index += 1;
-        }
-    }
-}
-
 /// A flag that is raised once and that any number of futures can wait for.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Latch {
     inner: Rc<LatchInner>,
 }
 
-#[derive(Debug, Default)]
+impl fmt::Debug for Latch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Latch").field("raised", &self.is_raised()).finish_non_exhaustive()
+    }
+}
+
+/// A latch with who waits for it, and the latches of tokens that were made from this one's. Most have one that waits and one
+/// child at a time, which cost no memory of their own: there are two of these for each task.
+#[derive(Default)]
 struct LatchInner {
     raised: Cell<bool>,
-    waiting: WaitList,
-    /// The latches of tokens that were made from this one's.
-    children: RefCell<Children>,
+    /// Who waits at place 0.
+    first: Cell<Option<Waker>>,
+    first_child: Cell<Weak<LatchInner>>,
+    others: Cell<Option<Box<Others>>>,
 }
 
-/// Most tokens have one child at a time, which costs no memory. Dropped ones are forgotten before the memory grows.
-#[derive(Debug, Default)]
-struct Children {
-    first: Weak<LatchInner>,
-    others: Option<Box<OtherChildren>>,
+/// What a [`LatchInner`] has no room for. Places of those that left are taken again, and children that were dropped are
+/// forgotten before the memory grows.
+#[derive(Default)]
+struct Others {
+    /// Who waits at the places from number 1 on.
+    waiting: Vec<Option<Waker>>,
+    /// No place before this one is free.
+    lowest: usize,
+    children: Vec<Weak<LatchInner>>,
 }
 
-#[derive(Debug, Default)]
-struct OtherChildren(Vec<Weak<LatchInner>>);
-
-impl Children {
-    fn add(&mut self, child: Weak<LatchInner>) {
-        if self.first.strong_count() == 0 {
-            self.first = child;
-            return;
-        }
-        let others = &mut self.others.get_or_insert_default().0;
-        if others.len() == others.capacity() {
-            others.retain(|child| child.strong_count() > 0);
-            // As many can be added as were looked at, so that one costs the same however many there are.
-            others.reserve(others.len().max(1));
-        }
-        others.push(child);
+impl Others {
+    /// Takes the lowest free place.
+    fn enter(&mut self, waker: Waker) -> usize {
+        let index = match self.waiting[self.lowest..].iter().position(Option::is_none) {
+            Some(beyond) => self.lowest + beyond,
+            None => {
+                self.waiting.push(None);
+                self.waiting.len() - 1
+            }
+        };
+        self.waiting[index] = Some(waker);
+        self.lowest = index + 1;
+        index
     }
 
-    /// Those that are left.
-    fn alive(&self) -> impl Iterator<Item = Rc<LatchInner>> {
-        let others = self.others.iter().flat_map(|others| &others.0);
-        std::iter::once(&self.first).chain(others).filter_map(Weak::upgrade)
+    fn leave(&mut self, index: usize) -> Option<Waker> {
+        self.lowest = self.lowest.min(index);
+        self.waiting[index].take()
+    }
+
+    fn adopt(&mut self, child: Weak<LatchInner>) {
+        if self.children.len() == self.children.capacity() {
+            self.children.retain(|child| child.strong_count() > 0);
+            // As many can be added as were looked at, so that one costs the same however many there are.
+            self.children.reserve(self.children.len().max(1));
+        }
+        self.children.push(child);
+    }
+}
+
+impl LatchInner {
+    /// No foreign code may run in `change`.
+    fn with_others<T>(&self, change: impl FnOnce(&mut Others) -> T) -> T {
+        let mut others = self.others.take().unwrap_or_default();
+        let changed = change(&mut others);
+        self.others.set(Some(others));
+        changed
+    }
+
+    /// Leaves a waker at `place`, and takes the lowest that is free if there is none yet.
+    fn wait(&self, place: &mut Place, waker: &Waker) {
+        let waker = waker.clone(); // first of all, because it is foreign code, as is a waker's drop
+        let before = match place.number() {
+            None => {
+                *place = self.enter(waker);
+                None
+            }
+            Some(0) => self.first.replace(Some(waker)),
+            Some(number) => self.with_others(|others| others.waiting[number - 1].replace(waker)),
+        };
+        drop(before);
+    }
+
+    fn enter(&self, waker: Waker) -> Place {
+        match self.first.take() {
+            None => {
+                self.first.set(Some(waker));
+                Place::of(0)
+            }
+            taken => {
+                self.first.set(taken);
+                Place::of(1 + self.with_others(|others| others.enter(waker)))
+            }
+        }
+    }
+
+    fn leave(&self, place: Place) {
+        let left = match place.number() {
+            None => None,
+            Some(0) => self.first.take(),
+            Some(number) => self.with_others(|others| others.leave(number - 1)),
+        };
+        drop(left);
+    }
+
+    /// Wakes everybody, in order of place.
+    fn wake_all(&self) {
+        if let Some(waker) = self.first.take() {
+            waker.wake();
+        }
+        for index in 0.. {
+            let Some(mut others) = self.others.take() else { return };
+            let waiting = others.waiting.get_mut(index).map(Option::take);
+            self.others.set(Some(others));
+            match waiting {
+                None => return,
+                Some(waker) => waker.into_iter().for_each(Waker::wake),
+            }
+        }
+    }
+
+    fn adopt(&self, child: Weak<LatchInner>) {
+        let first = self.first_child.take();
+        if first.strong_count() == 0 {
+            self.first_child.set(child);
+        } else {
+            self.first_child.set(first);
+            self.with_others(|others| others.adopt(child));
+        }
+    }
+
+    /// Lets go of all children; gives those that are left.
+    fn take_children(&self) -> impl Iterator<Item = Rc<LatchInner>> {
+        let first = self.first_child.take();
+        let mut others = self.others.take();
+        let children = others.as_mut().map(|others| std::mem::take(&mut others.children));
+        self.others.set(others);
+        std::iter::once(first).chain(children.unwrap_or_default()).filter_map(|child| child.upgrade())
+    }
+}
+
+/// Where a future waits on a latch, if it does.
+#[derive(Debug, Clone, Copy)]
+struct Place(u32);
+
+impl Place {
+    const NOWHERE: Self = Self(u32::MAX);
+
+    fn of(number: usize) -> Self {
+        Self(u32::try_from(number).expect("fewer than 2^32 futures"))
+    }
+
+    fn number(self) -> Option<usize> {
+        (self.0 != Self::NOWHERE.0).then_some(self.0 as usize)
     }
 }
 
@@ -165,7 +179,7 @@ impl Latch {
     /// Raises the latch. Raising it again changes nothing.
     pub fn raise(&self) {
         if !self.inner.raised.replace(true) {
-            self.inner.waiting.wake_all();
+            self.inner.wake_all();
         }
     }
 
@@ -178,7 +192,7 @@ impl Latch {
     /// Ready once the latch is raised.
     #[must_use]
     pub fn wait(&self) -> LatchWait {
-        LatchWait { latch: self.clone(), place: None }
+        LatchWait { latch: self.clone(), place: Place::NOWHERE }
     }
 }
 
@@ -186,7 +200,7 @@ impl Latch {
 #[derive(Debug)]
 pub struct LatchWait {
     latch: Latch,
-    place: Option<usize>,
+    place: Place,
 }
 
 impl Future for LatchWait {
@@ -197,14 +211,14 @@ impl Future for LatchWait {
             return Poll::Ready(());
         }
         let Self { latch, place } = &mut *self;
-        latch.inner.waiting.wait(place, cx.waker());
+        latch.inner.wait(place, cx.waker());
         Poll::Pending
     }
 }
 
 impl Drop for LatchWait {
     fn drop(&mut self) {
-        self.latch.inner.waiting.leave(self.place);
+        self.latch.inner.leave(self.place);
     }
 }
 
@@ -229,7 +243,7 @@ impl CancellationToken {
             child.latch.raise();
             return child;
         }
-        self.latch.inner.children.borrow_mut().add(Rc::downgrade(&child.latch.inner));
+        self.latch.inner.adopt(Rc::downgrade(&child.latch.inner));
         child
     }
 
@@ -239,8 +253,7 @@ impl CancellationToken {
             return;
         }
         self.latch.raise();
-        let children = std::mem::take(&mut *self.latch.inner.children.borrow_mut());
-        for inner in children.alive() {
+        for inner in self.latch.inner.take_children() {
             Self { latch: Latch { inner } }.cancel();
         }
     }
@@ -537,16 +550,23 @@ mod tests {
         for _ in 0..100 {
             drop(parent.child_token());
         }
-        assert!(parent.latch.inner.children.borrow().others.is_none());
-        let mut alive: std::collections::VecDeque<_> = (0..10).map(|_| parent.child_token()).collect();
+        let inner = &parent.latch.inner;
+        assert!(inner.others.take().is_none());
+        let mut alive: VecDeque<_> = (0..10).map(|_| parent.child_token()).collect();
         for _ in 0..1_000 {
             alive.pop_front();
             alive.push_back(parent.child_token());
         }
-        let children = parent.latch.inner.children.borrow();
-        assert_eq!(children.alive().count(), 10);
-        let places = children.others.as_ref().map_or(0, |others| others.0.capacity());
+        let places = inner.with_others(|others| others.children.capacity());
         assert!(places < 40, "{places} places for 10 children");
+        assert_eq!(inner.take_children().count(), 10);
+        assert_eq!(inner.take_children().count(), 0);
+    }
+
+    #[test]
+    fn a_token_takes_no_more_than_a_cache_line() {
+        let counts = 2 * size_of::<usize>(); // of the `Rc`
+        assert!(counts + size_of::<LatchInner>() <= 64 - size_of::<usize>()); // of the allocator
     }
 
     #[test]
@@ -573,17 +593,13 @@ mod tests {
 
     #[test]
     fn a_place_that_is_left_is_taken_again_and_the_lowest_first() {
-        let mut places = Places::default();
-        let take = |places: &mut Places| {
-            let taken = places.take();
-            *places.get_mut(taken).expect("taken") = Place::Woken;
-            taken
-        };
-        assert_eq!([take(&mut places), take(&mut places), take(&mut places)], [0, 1, 2]);
-        places.leave(2);
-        places.leave(0);
-        assert_eq!([take(&mut places), take(&mut places), take(&mut places)], [0, 2, 3]);
-        assert_eq!(places.others.map(|others| others.places.len()), Some(3));
+        let latch = LatchInner::default();
+        let take = || latch.enter(Waker::noop().clone()).number();
+        assert_eq!([take(), take(), take()], [Some(0), Some(1), Some(2)]);
+        latch.leave(Place::of(2));
+        latch.leave(Place::of(0));
+        assert_eq!([take(), take(), take()], [Some(0), Some(2), Some(3)]);
+        assert_eq!(latch.with_others(|others| others.waiting.len()), 3);
     }
 
     #[test]

@@ -94,7 +94,8 @@ struct SpecInner {
     task: TaskRef,
     name: Arc<str>,
     restart: RestartPolicy,
-    backoff: BackoffPolicy,
+    /// Unless it is the default one, which most tasks have and which is the largest part of a specification.
+    backoff: Option<Box<BackoffPolicy>>,
     timeout: TimeoutChoice,
 }
 
@@ -110,7 +111,7 @@ impl fmt::Debug for TaskSpec {
         f.debug_struct("TaskSpec")
             .field("name", &self.inner.name)
             .field("restart", &self.inner.restart)
-            .field("backoff", &self.inner.backoff)
+            .field("backoff", &self.backoff())
             .field("timeout", &self.inner.timeout)
             .finish()
     }
@@ -127,7 +128,7 @@ impl TaskSpec {
                 task,
                 name,
                 restart: RestartPolicy::default(),
-                backoff: BackoffPolicy::default(),
+                backoff: None,
                 timeout: TimeoutChoice::Configured,
             }),
         }
@@ -147,7 +148,7 @@ impl TaskSpec {
     /// Sets the backoff policy.
     #[must_use]
     pub fn with_backoff(self, backoff: BackoffPolicy) -> Self {
-        self.with(|spec| spec.backoff = backoff)
+        self.with(|spec| spec.backoff = (backoff != BackoffPolicy::default()).then(|| Box::new(backoff)))
     }
 
     /// Sets the timeout of one attempt. `None` and zero: no limit, whatever the supervisor's configuration says.
@@ -159,7 +160,11 @@ impl TaskSpec {
     /// The task's name.
     #[must_use]
     pub fn name(&self) -> Arc<str> {
-        Arc::clone(&self.inner.name)
+        Arc::clone(self.shared_name())
+    }
+
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.inner.name
     }
 
     /// The task.
@@ -177,7 +182,7 @@ impl TaskSpec {
     /// The backoff policy.
     #[must_use]
     pub fn backoff(&self) -> BackoffPolicy {
-        self.inner.backoff
+        self.inner.backoff.as_deref().copied().unwrap_or_default()
     }
 
     /// The limit of one attempt, given the supervisor's; `None` if there is none.
