@@ -52,7 +52,7 @@ pub use error::{RuntimeError, TaskError};
 pub use event::{BackoffSource, Event, EventKind};
 pub use hub::Observe;
 pub use policy::{BackoffPolicy, JitterPolicy, RestartPolicy};
-pub use subscribers::{DEFAULT_QUEUE_CAPACITY, Subscribe, SubscriberCounters, SubscriberSet};
+pub use subscribers::{DEFAULT_QUEUE_CAPACITY, Handled, Subscribe, SubscriberCounters, SubscriberSet};
 pub use supervisor::{Supervisor, SupervisorBuilder, SupervisorConfig};
 pub use sync::CancellationToken;
 pub use task::{Task, TaskFn, TaskFuture, TaskRef, TaskSpec};

@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -30,7 +31,59 @@ pub trait Subscribe: 'static {
     }
 
     /// Handles one event. A panic is caught and counted, and the next event is handled as if nothing had happened.
-    fn on_event<'a>(&'a self, event: &'a Event) -> LocalBoxFuture<'a, ()>;
+    fn on_event<'a>(&'a self, event: &'a Event) -> Handled<'a>;
+}
+
+/// How far a handler has come with its event when it returns. As a future it is ready once the event is handled.
+///
+/// ```
+/// use simvisor::{Event, Handled, Subscribe};
+///
+/// struct Log;
+///
+/// impl Subscribe for Log {
+///     fn name(&self) -> &str {
+///         "log"
+///     }
+///
+///     fn on_event<'a>(&'a self, event: &'a Event) -> Handled<'a> {
+///         println!("{:?}", event.kind);
+///         Handled::Now // or `Handled::later(async move { … })`
+///     }
+/// }
+/// ```
+pub enum Handled<'a> {
+    /// The event is handled.
+    Now,
+    /// It is once this future is ready.
+    Later(LocalBoxFuture<'a, ()>),
+}
+
+impl<'a> Handled<'a> {
+    /// The event is handled once `future` is ready.
+    pub fn later(future: impl Future<Output = ()> + 'a) -> Self {
+        Self::Later(Box::pin(future))
+    }
+}
+
+impl std::fmt::Debug for Handled<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Now => "Now",
+            Self::Later(_) => "Later(..)",
+        })
+    }
+}
+
+impl Future for Handled<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.get_mut() {
+            Self::Now => Poll::Ready(()),
+            Self::Later(future) => future.as_mut().poll(cx),
+        }
+    }
 }
 
 /// What became of the events published during a subscriber's life. The four add up to that number once the run has
@@ -294,7 +347,10 @@ impl Lane {
 /// Runs the handler for one event; a panic becomes its message.
 async fn handle(subscriber: &dyn Subscribe, event: &Event) -> Result<(), String> {
     let made = catch_unwind(AssertUnwindSafe(|| subscriber.on_event(event)));
-    let mut handling = made.map_err(|payload| panic_message(&*payload))?;
+    let mut handling = match made.map_err(|payload| panic_message(&*payload))? {
+        Handled::Now => return Ok(()),
+        Handled::Later(future) => future,
+    };
     let done = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx))) {
         Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
         Ok(Poll::Pending) => Poll::Pending,

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures::future::{Either, LocalBoxFuture, select};
+use futures::future::{Either, select};
 use simvisor::sync::Latch;
 use simvisor::{
-    AdmissionPolicy, ControllerConfig, ControllerError, ControllerSpec, Event, EventKind, Observe,
+    AdmissionPolicy, ControllerConfig, ControllerError, ControllerSpec, Event, EventKind, Handled, Observe,
     RestartPolicy, RuntimeError, Subscribe, Supervisor, SupervisorBuilder, SupervisorConfig, TaskFn,
     TaskSpec,
 };
@@ -160,8 +160,8 @@ impl Subscribe for Audience {
         "audience"
     }
 
-    fn on_event<'a>(&'a self, _event: &'a Event) -> LocalBoxFuture<'a, ()> {
-        Box::pin(async {})
+    fn on_event<'a>(&'a self, _event: &'a Event) -> Handled<'a> {
+        Handled::Now
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use simvisor::runtime::PreemptPoint;
 
 use crate::rng::Numbers;
-use crate::schedule::{Detail, Footprint, Strategy};
+use crate::schedule::{Detail, Footprint, Strategy, gives_way_freely};
 use crate::world::LaneKind;
 
 /// Where a choice is made.
@@ -228,6 +228,8 @@ pub(crate) struct Chooser {
     calm: bool,
     /// Whether the source cares for anything but being asked. Most of what happens is told to nobody.
     heeds: bool,
+    /// Whether the source gives way at preemption points wherever another lane can run.
+    always_gives_way: bool,
     /// The lane that is running, or 0, and what it has touched so far.
     running: u32,
     footprint: Footprint,
@@ -252,8 +254,18 @@ impl Chooser {
             Source::Replayed(..) => false,
             Source::Guided(_) => true,
         };
-        let footprint = Footprint::NONE;
-        Self { source, next: 0, made, misfit: None, calm: false, heeds, running: 0, footprint }
+        let always_gives_way = matches!(&source, Source::Drawn(strategy, _) if strategy.always_gives_way());
+        Self {
+            source,
+            next: 0,
+            made,
+            misfit: None,
+            calm: false,
+            heeds,
+            always_gives_way,
+            running: 0,
+            footprint: Footprint::NONE,
+        }
     }
 
     /// From now on no drawn choice interrupts the logic.
@@ -387,6 +399,18 @@ impl Chooser {
     pub(crate) fn guided(&mut self, ready: &[u32]) -> Option<u32> {
         let Source::Guided(guide) = &self.source else { unreachable!("nothing else is guided") };
         lock(guide).picks(ready)
+    }
+
+    /// Whether the running lane gives way at a preemption point, where `ready` others are ready: a choice of its own,
+    /// because a run makes more of these than of all others.
+    #[inline]
+    pub(crate) fn gives_way(&mut self, site: Site, ready: u32) -> bool {
+        if self.always_gives_way && !self.calm {
+            let value = gives_way_freely(ready);
+            self.made.push(Choice { site, arity: 2, value });
+            return value == 1;
+        }
+        self.choose(site, None, 2, ready) == 1
     }
 
     /// A value below `arity`, where `ready` lanes are ready besides the running one. Where only one value is possible

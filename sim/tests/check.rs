@@ -11,7 +11,7 @@ use futures::channel::{mpsc, oneshot};
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::{SinkExt as _, StreamExt as _};
 use simvisor::{
-    BackoffPolicy, ControllerConfig, ControllerSpec, Event, EventKind, RestartPolicy, RuntimeError,
+    BackoffPolicy, ControllerConfig, ControllerSpec, Event, EventKind, Handled, RestartPolicy, RuntimeError,
     Subscribe, SupervisorConfig, TaskError,
 };
 use simvisor_sim::check::{
@@ -303,15 +303,14 @@ impl Subscribe for Ear {
         "ear"
     }
 
-    fn on_event<'a>(&'a self, event: &'a Event) -> LocalBoxFuture<'a, ()> {
-        async move {
+    fn on_event<'a>(&'a self, event: &'a Event) -> Handled<'a> {
+        Handled::later(async move {
             if self.sim.random(0..=3) == 1 {
                 self.sim.sleep(ms(1)).await;
             }
             self.seen.borrow_mut().push(event.kind);
             assert!(event.kind != EventKind::TaskFailed, "a handler that panics is nobody's business");
-        }
-        .boxed_local()
+        })
     }
 }
 

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::future::LocalBoxFuture;
 use simvisor::{
-    Event, RestartPolicy, Subscribe, SupervisorBuilder, SupervisorConfig, TaskError, TaskFn, TaskSpec,
+    Event, Handled, RestartPolicy, Subscribe, SupervisorBuilder, SupervisorConfig, TaskError, TaskFn, TaskSpec,
 };
 use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::seeded;
@@ -34,9 +33,9 @@ impl Subscribe for Counter {
         CAPACITY
     }
 
-    fn on_event<'a>(&'a self, _: &'a Event) -> LocalBoxFuture<'a, ()> {
+    fn on_event<'a>(&'a self, _: &'a Event) -> Handled<'a> {
         self.0.set(self.0.get() + 1);
-        Box::pin(std::future::ready(()))
+        Handled::Now
     }
 }
 

@@ -17,7 +17,7 @@ use futures::future::{FutureExt as _, LocalBoxFuture};
 use simvisor::bus::Receiver;
 use simvisor::sync::Latch;
 use simvisor::{
-    AdmissionPolicy, CancellationToken, ControllerConfig, ControllerError, ControllerSpec, Event,
+    AdmissionPolicy, CancellationToken, ControllerConfig, ControllerError, ControllerSpec, Event, Handled,
     JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe, Supervisor, SupervisorBuilder,
     SupervisorConfig, Task, TaskError, TaskFuture, TaskRef, TaskSpec,
 };
@@ -684,11 +684,11 @@ impl Subscribe for Audience {
         self.subscriber.queue_capacity()
     }
 
-    fn on_event<'a>(&'a self, event: &'a Event) -> LocalBoxFuture<'a, ()> {
+    fn on_event<'a>(&'a self, event: &'a Event) -> Handled<'a> {
         let seq = event.seq;
         let mut handling = Handling { audience: self, seq, left: false };
         self.stage.record(self.number, What::HandlerEntered { subscriber: self.text, seq });
-        Box::pin(async move {
+        Handled::later(async move {
             let mut handler = None;
             poll_fn(|cx| {
                 let Audience { stage, subscriber, known_as, .. } = handling.audience;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::SystemTime;
 
-use futures::future::{FutureExt, LocalBoxFuture, pending, select};
+use futures::future::{FutureExt, pending, select};
 use simvisor::bus::RecvError;
 use simvisor::sync::Latch;
 use simvisor::{
     AdmissionPolicy, AliveTracker, BackoffPolicy, CancellationToken, ControllerConfig, ControllerError,
-    ControllerSpec, Event, EventKind, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe,
+    ControllerSpec, Event, EventKind, Handled, JitterPolicy, Observe, RestartPolicy, RuntimeError, Subscribe,
     Supervisor, SupervisorBuilder, SupervisorConfig, Task, TaskError, TaskFuture, TaskSpec,
 };
 
@@ -747,12 +747,14 @@ impl Subscribe for Audience {
         self.capacity as usize
     }
 
-    fn on_event<'a>(&'a self, event: &'a Event) -> LocalBoxFuture<'a, ()> {
+    fn on_event<'a>(&'a self, event: &'a Event) -> Handled<'a> {
         let handling = Handling { audience: self, seq: event.seq, left: false };
         match self.behaviour {
-            // The usual one, which needs little memory.
-            Behaviour::Quick => Box::pin(handling.handle_at_once()),
-            _ => Box::pin(handling.handle().map(Played::aloud)),
+            Behaviour::Quick => {
+                handling.handle_at_once();
+                Handled::Now
+            }
+            _ => Handled::later(handling.handle().map(Played::aloud)),
         }
     }
 }
@@ -765,8 +767,7 @@ struct Handling<'a> {
 }
 
 impl Handling<'_> {
-    #[allow(clippy::unused_async)] // a handler is a future
-    async fn handle_at_once(mut self) {
+    fn handle_at_once(mut self) {
         self.enter();
         self.leave(HandlerEnd::Done);
     }

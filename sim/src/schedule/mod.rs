@@ -22,6 +22,7 @@ pub(crate) use footprint::Detail;
 pub use footprint::Footprint;
 pub use mutate::RUNS as CAMPAIGN;
 pub use profile::{Profile, Wanted};
+pub(crate) use random::gives_way as gives_way_freely;
 
 use crate::choice::{Named, Site};
 use crate::rng::Numbers;
@@ -255,6 +256,11 @@ impl Strategy {
     /// Whether it wants to be told what becomes ready, what runs and how time goes.
     pub(crate) fn heeds(&self) -> bool {
         !matches!(self.way, Way::Fifo | Way::Random)
+    }
+
+    /// Whether it decides at preemption points as [`gives_way_freely`] does.
+    pub(crate) fn always_gives_way(&self) -> bool {
+        self.way == Way::Random
     }
 
     /// Whether it looks at what steps touch.

@@ -48,6 +48,6 @@ pub(super) fn pick(numbers: &mut Numbers, ready: u32) -> Named {
 }
 
 /// Gives way wherever another could run, to draw among all of them.
-pub(super) fn gives_way(ready: u32) -> u32 {
+pub(crate) fn gives_way(ready: u32) -> u32 {
     u32::from(ready > 0)
 }

@@ -213,6 +213,11 @@ impl State {
         Pick::Slot(slot)
     }
 
+    #[inline]
+    fn is_interrupted(&mut self, point: PreemptPoint) -> bool {
+        self.chooser.gives_way(point.into(), self.slots.ready_count())
+    }
+
     fn choose(&mut self, site: Site, arity: u32) -> u32 {
         self.choose_at(site, None, arity)
     }
@@ -668,12 +673,12 @@ impl Runtime for Core {
     }
 
     fn preempt(&self, point: PreemptPoint) -> bool {
-        self.state.borrow_mut().choose(point.into(), 2) == 1
+        self.state.borrow_mut().is_interrupted(point)
     }
 
     fn gives_way(&self, point: PreemptPoint, cx: &mut Context<'_>) -> bool {
         let mut state = self.state.borrow_mut();
-        if state.choose(point.into(), 2) == 0 {
+        if !state.is_interrupted(point) {
             return false;
         }
         match WakeName::of(cx.waker()) {
