@@ -453,7 +453,7 @@ impl Generator {
             }
             operations.push(operation);
         }
-        if one_slot && self.swarm.adds && self.on(4) {
+        if one_slot && self.swarm.adds && self.on(10) {
             operations.extend(self.overtaking(&tasks[0]));
         }
         if self.is_calm_at_last() {
