@@ -253,6 +253,29 @@ at = "1ms"
 do = { submit = { task = "deploy", how = "queue", try = true } }
 "#;
 
+/// Somebody asks for all names when one task ends, and somebody adds it again, while another task runs on.
+const LIST_AT_AN_END: &str = r#"
+[[task]]
+name = "brief"
+start = true
+restart = "never"
+script = [{ run = "1ms" }]
+
+[[task]]
+name = "long"
+start = true
+restart = "never"
+script = [{ run = "2ms" }]
+
+[[operation]]
+at = "1ms"
+do = "list"
+
+[[operation]]
+at = "1ms"
+do = { add = "brief" }
+"#;
+
 #[test]
 fn a_bounded_search_finds_nothing_that_is_left_out() {
     for text in [
@@ -260,6 +283,7 @@ fn a_bounded_search_finds_nothing_that_is_left_out() {
         include_str!("../scenarios/proofs/replace-at-the-exit.toml"),
         include_str!("../scenarios/proofs/two-incarnations.toml"),
         TWO_SUBMISSIONS,
+        LIST_AT_AN_END,
     ] {
         let scenario = proof(text);
         let all = explored(&scenario, &ExploreOptions::default());

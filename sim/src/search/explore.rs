@@ -312,6 +312,23 @@ impl Share {
     }
 }
 
+/// A thread that works. The last that leaves wakes whoever watches.
+struct AtWork<'a> {
+    count: &'a AtomicUsize,
+    watcher: &'a std::thread::Thread,
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if self.count.fetch_sub(1, Ordering::Release) == 1 {
+            self.watcher.unpark();
+        }
+    }
+}
+
+/// How long an exploration goes on before it is looked at.
+const WATCH_EVERY: Duration = Duration::from_millis(20);
+
 /// A thread looks this often whether another wants work.
 const RUNS_PER_LOOK: u64 = 64;
 
@@ -323,11 +340,16 @@ impl Pool<'_> {
         options: &ExploreOptions,
         watch: &mut impl FnMut(ExploreProgress),
     ) -> Vec<Share> {
+        let (watcher, jobs) = (std::thread::current(), options.jobs.max(1));
+        let at_work = AtomicUsize::new(jobs);
         std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..options.jobs.max(1)).map(|_| scope.spawn(|| self.labour(scenario, options))).collect();
-            while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-                std::thread::park_timeout(Duration::from_millis(if threads.is_empty() { 0 } else { 20 }));
+            let labour = || {
+                let _leave = AtWork { count: &at_work, watcher: &watcher };
+                self.labour(scenario, options)
+            };
+            let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(labour)).collect();
+            while at_work.load(Ordering::Acquire) > 0 {
+                std::thread::park_timeout(WATCH_EVERY);
                 watch(ExploreProgress { runs: self.runs.load(Ordering::Relaxed) });
             }
             threads.into_iter().map(|thread| thread.join().expect("what runs do is caught")).collect()
