@@ -1,7 +1,7 @@
 //! What a run came to, as two numbers that do not depend on the order of steps that have nothing to do with each other.
 //!
 //! The *final state* is what is left when the world has ended: the answer of every operation, the last event of every
-//! task, the counters, what was left behind, and the verdict. The *behaviour* is what each task, subscriber, receiver
+//! task, the counters, what was left behind, and the verdict. The *behaviour* is what each task, slot, subscriber, receiver
 //! and operation went through, record by record with its instant, each for itself. Both leave out the numbers of
 //! events and turns; what a receiver or a handler got is told by what the event says. A slot is not the task that it is
 //! named after. They are for counting, and not kept: a hash is good within one version of simvisor.
