@@ -302,8 +302,8 @@ impl Supervisor {
             jobs.jobs.push(rt.spawn(Role::Controller, &Arc::from(""), controller));
         }
         if !refused {
-            for spec in &specs {
-                inner.add(spec).expect("the names were checked and no add came between");
+            for spec in specs {
+                inner.add(&spec).expect("the names were checked and no add came between");
             }
         }
         inner.ready.raise();

@@ -428,6 +428,19 @@ struct InboxInner<T> {
     reader: Option<Waker>,
 }
 
+impl<T> InboxInner<T> {
+    fn take(&mut self) -> Option<T> {
+        let message = self.messages.pop_front();
+        if self.messages.is_empty() && self.messages.capacity() > ROOM_KEPT {
+            self.messages = VecDeque::new(); // a million tasks that are added at once would stay for good
+        }
+        message
+    }
+}
+
+/// An empty inbox keeps room for at most this many messages.
+const ROOM_KEPT: usize = 1_024;
+
 impl<T> Default for Inbox<T> {
     fn default() -> Self {
         Self { inner: RefCell::new(InboxInner { messages: VecDeque::new(), reader: None }) }
@@ -455,7 +468,7 @@ impl<T> Inbox<T> {
     /// Polls for the oldest message; see [`Inbox::recv`].
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<T> {
         let mut inner = self.inner.borrow_mut();
-        match inner.messages.pop_front() {
+        match inner.take() {
             Some(message) => Poll::Ready(message),
             None => {
                 inner.reader = Some(cx.waker().clone());
@@ -466,7 +479,7 @@ impl<T> Inbox<T> {
 
     /// The oldest message, if there is one.
     pub fn try_recv(&self) -> Option<T> {
-        self.inner.borrow_mut().messages.pop_front()
+        self.inner.borrow_mut().take()
     }
 
     /// Ready once there is a message, which stays where it is.
@@ -589,6 +602,16 @@ mod tests {
         inbox.send(1);
         assert!(poll(&mut pin!(inbox.ready())).is_ready() && !inbox.is_empty());
         assert_eq!((inbox.try_recv(), inbox.try_recv()), (Some(1), None));
+    }
+
+    #[test]
+    fn an_inbox_does_not_keep_the_room_of_its_longest_queue() {
+        let inbox = Inbox::default();
+        for _ in 0..2 {
+            (0..10_000).for_each(|number| inbox.send(number));
+            assert!((0..10_000).all(|number| inbox.try_recv() == Some(number)));
+            assert!(inbox.inner.borrow().messages.capacity() <= ROOM_KEPT);
+        }
     }
 
     #[test]
