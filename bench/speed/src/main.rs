@@ -16,6 +16,7 @@ mod supervised;
 mod table;
 mod workload;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use measure::{Cost, Starter, median};
@@ -52,13 +53,13 @@ fn main() {
         for round in 0..options.rounds {
             for (system, costs) in &mut costs {
                 let work = workload.on(*system, options.quick);
-                eprint!("\r\x1b[K{} on {}, round {}", workload.name, system.name(), round + 1);
+                progress(&format!("{} on {}, round {}", workload.name, system.name(), round + 1));
                 costs.extend(starter.cost(*system, work).map(|cost| cost.per_unit(workload.units(work))));
             }
         }
         let costs = costs.into_iter().filter(|(_, costs)| !costs.is_empty());
         let row = Row { workload, costs: costs.map(|(system, costs)| (system, median(&costs))).collect() };
-        eprint!("\r\x1b[K");
+        progress("");
         println!("{}", table::text(&row, &rows));
         rows.push(row);
     }
@@ -89,6 +90,13 @@ fn curves(starter: &Starter, options: &Options) -> Vec<Curve> {
         }
     }
     curves
+}
+
+/// What is being measured, for somebody who watches.
+fn progress(what: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{what}");
+    }
 }
 
 fn read(arguments: &[String]) -> Option<Options> {

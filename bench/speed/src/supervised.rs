@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use simvisor::{
-    Event, Handled, RestartPolicy, Subscribe, SupervisorBuilder, SupervisorConfig, TaskError, TaskFn, TaskSpec,
+    Event, Handled, RestartPolicy, Subscribe, SupervisorBuilder, SupervisorConfig, TaskError, TaskFn,
+    TaskSpec,
 };
 use simvisor_sim::schedule::StrategyKind;
 use simvisor_sim::search::seeded;
