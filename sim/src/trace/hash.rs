@@ -240,30 +240,26 @@ impl Encoder<'_> {
     }
 
     fn body(&mut self, at_ns: u64, tag: u8, task: Text, attempt: u32) {
-        if let Some(known) = self.numbers.known(task) {
-            let mut line = [tag; 17];
-            line[..8].copy_from_slice(&at_ns.to_le_bytes());
-            line[9..13].copy_from_slice(&known.to_le_bytes());
-            line[13..].copy_from_slice(&attempt.to_le_bytes());
-            self.bytes.extend_from_slice(&line);
-        } else {
-            self.head(at_ns, tag);
-            self.spell(task);
-            self.u32(attempt);
-        }
+        self.named(at_ns, tag, task, attempt.to_le_bytes());
     }
 
     fn numbered(&mut self, at_ns: u64, tag: u8, text: Text, number: u64) {
+        self.named(at_ns, tag, text, number.to_le_bytes());
+    }
+
+    /// When, what kind of record it is, whom it is about, and at most 8 bytes more.
+    #[inline]
+    fn named<const N: usize>(&mut self, at_ns: u64, tag: u8, text: Text, more: [u8; N]) {
         if let Some(known) = self.numbers.known(text) {
             let mut line = [tag; 21];
             line[..8].copy_from_slice(&at_ns.to_le_bytes());
             line[9..13].copy_from_slice(&known.to_le_bytes());
-            line[13..].copy_from_slice(&number.to_le_bytes());
-            self.bytes.extend_from_slice(&line);
+            line[13..13 + N].copy_from_slice(&more);
+            self.bytes.extend_from_slice(&line[..13 + N]);
         } else {
             self.head(at_ns, tag);
             self.spell(text);
-            self.u64(number);
+            self.bytes.extend_from_slice(&more);
         }
     }
 
