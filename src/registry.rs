@@ -139,7 +139,7 @@ impl Registry {
         Some(Incarnation { place, generation: taken.generation })
     }
 
-    /// Whether this incarnation is the one registered (\[G5\]).
+    /// The entry of this incarnation, if it is still the one registered (\[G5\]).
     pub(crate) fn get(&self, incarnation: Incarnation) -> Option<&Entry> {
         let place = self.places.get(incarnation.place as usize)?;
         place.entry.as_ref().filter(|_| place.generation == incarnation.generation)

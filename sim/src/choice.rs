@@ -326,10 +326,8 @@ impl Chooser {
     }
 
     fn heed_readied(&mut self, lane: u32) {
-        match &mut self.source {
-            Source::Drawn(strategy, numbers) => strategy.readied(lane, numbers),
-            Source::Replayed(..) => {}
-            Source::Guided(_) => {}
+        if let Source::Drawn(strategy, numbers) = &mut self.source {
+            strategy.readied(lane, numbers);
         }
     }
 
