@@ -1,9 +1,29 @@
 //! Standard output and standard error: buffered, coloured where a terminal wants it, and unmoved by a reader that goes away.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anstream::AutoStream;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use thiserror::Error;
+
+/// Something could not be written, though somebody would still read it.
+#[derive(Debug, Error)]
+#[error("cannot write what was found: {0}")]
+pub struct Unwritten(String);
+
+/// A progress bar on standard error for somebody who watches, hidden where nobody does. `template` is one of `indicatif`.
+///
+/// # Panics
+/// If the template is not well formed.
+#[must_use]
+pub fn progress(length: u64, template: &str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(template).expect("the template is well formed");
+    ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr()).with_style(style)
+}
 
 /// Where the answer of a program goes. Clones write to the same place.
 ///
@@ -53,13 +73,11 @@ impl Page {
     ///
     /// # Errors
     /// If something could not be written though somebody would still read it.
-    pub fn finish(&self) -> io::Result<()> {
+    pub fn finish(&self) -> Result<(), Unwritten> {
         let mut paper = self.paper();
         paper.attempt(|out| out.flush());
         match &paper.error {
-            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(io::Error::new(error.kind(), format!("cannot write what was found: {error}")))
-            }
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Unwritten(error.to_string())),
             _ => Ok(()),
         }
     }

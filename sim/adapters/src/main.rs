@@ -1,11 +1,9 @@
 //! `simvisor-adapters`: scenarios on runtimes as they are published, judged.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use simvisor_adapters::judge::{Terms, judge};
 use simvisor_adapters::play::{PLAY, play_from_stdin};
 use simvisor_adapters::sweep::{
@@ -15,7 +13,7 @@ use simvisor_adapters::{Departure, Outcome, Play, Subject, subject, subjects};
 use simvisor_sim::case::{Case, FORMAT, Origin, Shown, VERSION};
 use simvisor_sim::conform::{Dialect, Switches};
 use simvisor_sim::oracle::RULES;
-use simvisor_sim::page::Page;
+use simvisor_sim::page::{Page, progress};
 use simvisor_sim::search::shrink_scenario;
 
 /// Runs scenarios on runtimes as they are published and says where they leave the contract.
@@ -262,17 +260,6 @@ fn shrink(
     }
 }
 
-/// Progress, for somebody who watches.
-fn bar(length: u64, noun: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style =
-        ProgressStyle::with_template(&format!("{{bar:40}} {{human_pos}}/{{human_len}} {noun}, {{eta}} left"))
-            .expect("the template is well formed");
-    ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr()).with_style(style)
-}
-
 impl Sweep {
     fn run(self, page: &Page) -> Result<ExitCode> {
         let subject = subject(&self.subject)
@@ -290,13 +277,14 @@ impl Sweep {
             jobs,
             patience_ms: self.patience_ms,
         };
-        let seeds = bar(self.seeds, "seeds");
+        let seeds = progress(self.seeds, "{bar:40} {human_pos}/{human_len} seeds, {eta} left");
         let report = sweep(&me, &*subject, &terms, &options, &|done| seeds.set_position(done))?;
         seeds.finish_and_clear();
         let out = self.out.clone().unwrap_or_else(|| Path::new("target/departures").join(subject.name()));
         std::fs::create_dir_all(&out)?;
         let mut rows = Vec::new();
-        let shrunk = bar(report.departures.len() as u64, "departures shrunk");
+        let kinds = report.departures.len() as u64;
+        let shrunk = progress(kinds, "{bar:40} {human_pos}/{human_len} departures shrunk, {eta} left");
         for (number, distinct) in (1..).zip(&report.departures) {
             rows.push(self.example(&me, &terms, &out, number, distinct)?);
             shrunk.inc(1);

@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use simvisor_sim::page::Unwritten;
+
 /// The exit codes, as `--help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -31,12 +33,13 @@ pub(crate) enum Trouble {
     Engine(String),
 }
 
-impl Trouble {
-    /// What was found cannot be written down.
-    pub(crate) fn unwritten(error: &std::io::Error) -> Self {
+impl From<Unwritten> for Trouble {
+    fn from(error: Unwritten) -> Self {
         Self::Input(error.to_string())
     }
+}
 
+impl Trouble {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Input(_) => Exit::BadInput,

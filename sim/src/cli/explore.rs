@@ -1,10 +1,9 @@
 //! `simvisor explore`: every schedule of a small world.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use simvisor_sim::case::read_text;
 use simvisor_sim::scenario::Scenario;
@@ -19,7 +18,7 @@ use super::file;
 use super::interrupt;
 use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
 use super::sweep::replay_line;
-use simvisor_sim::page::Page;
+use simvisor_sim::page::{Page, progress};
 
 /// Arguments of `simvisor explore`.
 #[derive(Debug, clap::Args)]
@@ -263,13 +262,8 @@ fn rounded(estimate: f64) -> String {
 
 /// Progress, for somebody who watches. The end is an estimate.
 fn bar(expected: f64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {human_pos} runs of about {human_len}, {per_sec}")
-        .expect("the template is well formed");
     let expected = if expected.is_finite() { expected as u64 } else { u64::MAX };
-    ProgressBar::with_draw_target(Some(expected), ProgressDrawTarget::stderr()).with_style(style)
+    progress(expected, "{bar:40} {human_pos} runs of about {human_len}, {per_sec}")
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ pub(crate) fn main() -> ExitCode {
         Err(Trouble::Engine(format!("internal error: {what}; please report it with the command line")))
     });
     // What was printed so far comes before the error.
-    let printed = page.finish().map_err(|error| Trouble::unwritten(&error));
+    let printed = page.finish().map_err(Trouble::from);
     match result.and_then(|exit| printed.map(|()| exit)) {
         Ok(exit) => exit.into(),
         Err(trouble) => {

@@ -111,7 +111,7 @@ impl Replay {
         if let (Choices::Tape(Fit::Strict), Ok(judged)) = (choices, &outcome)
             && is_of_this_version(case)
         {
-            margin.finish().map_err(|error| Trouble::unwritten(&error))?;
+            margin.finish()?;
             self.same_trace(case, judged)?;
         }
         let case = as_run(given.case, outcome);
@@ -124,7 +124,7 @@ impl Replay {
             let out = beside(&self.file);
             make_small(&case, &self.file, &out, REPLAYS_MAX, Format::Text, &margin, started)?;
         }
-        margin.finish().map_err(|error| Trouble::unwritten(&error))?;
+        margin.finish()?;
         Ok(exit)
     }
 
@@ -173,7 +173,7 @@ impl Replay {
             }
             Err(broken) => conclude(margin, &Err(broken)),
         };
-        margin.finish().map_err(|error| Trouble::unwritten(&error))?;
+        margin.finish()?;
         Ok(exit)
     }
 
@@ -201,11 +201,11 @@ impl Replay {
         let strict = Choices::Tape(Fit::Strict);
         match rehearse(&case.scenario, strict.source(case), self.view) {
             Ok(Judged { misfit: Some(misfit), .. }) if is_of_this_version(case) => {
-                margin.finish().map_err(|error| Trouble::unwritten(&error))?;
+                margin.finish()?;
                 Err(Trouble::Engine(format!("{file}: the run left its tape at {misfit}; {CHANGED}")))
             }
             Ok(Judged { misfit: Some(misfit), .. }) if self.strict => {
-                margin.finish().map_err(|error| Trouble::unwritten(&error))?;
+                margin.finish()?;
                 let version = &case.origin.simvisor;
                 Err(Trouble::Input(format!(
                     "{file}: the run left its tape at {misfit}; the case is of simvisor {version}, and this one makes \

@@ -61,7 +61,7 @@ impl Run {
             file::save(&case, path)?;
             line(&margin, "saved", &path.display().to_string());
         }
-        margin.finish().map_err(|error| Trouble::unwritten(&error))?;
+        margin.finish()?;
         Ok(exit)
     }
 }

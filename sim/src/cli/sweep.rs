@@ -1,11 +1,10 @@
 //! `simvisor sweep`: many seeds, what was put to the test, and what broke.
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use simvisor_sim::oracle::RULES;
 use simvisor_sim::report::nanos_text;
@@ -24,7 +23,7 @@ use super::file;
 use super::interrupt;
 use super::shrink::{self, beside};
 use super::summary::{BAD, BOLD, DIM, GOOD, line, sentence};
-use simvisor_sim::page::Page;
+use simvisor_sim::page::{Page, progress};
 
 /// A rule that was put to the test less often than this in a whole sweep is named. Of the default 10,000 seeds every
 /// rule gets more.
@@ -184,13 +183,7 @@ impl Sweep {
 
     /// A progress bar, for somebody who watches.
     fn bar(&self) -> ProgressBar {
-        if !std::io::stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let style =
-            ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} seeds, {eta} left {msg:.red}")
-                .expect("the template is well formed");
-        ProgressBar::with_draw_target(Some(self.seeds()), ProgressDrawTarget::stderr()).with_style(style)
+        progress(self.seeds(), "{bar:40} {human_pos}/{human_len} seeds, {eta} left {msg:.red}")
     }
 
     fn tell(
