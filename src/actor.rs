@@ -3,7 +3,7 @@
 //! What follows an attempt is decided by [`Restarts::step`], a plain function that can be held against the table in
 //! the contract; [`run`] performs it.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,6 +16,7 @@ use crate::error::TaskError;
 use crate::event::{BackoffSource, Event, EventKind};
 use crate::hub::Hub;
 use crate::policy::RestartPolicy;
+use crate::registry::{Incarnation, Registry};
 use crate::runtime::{PreemptPoint, Rt, Shared, WaitsFor, yield_now};
 use crate::sync::{CancellationToken, LatchWait, Permit, Semaphore};
 use crate::task::TaskSpec;
@@ -89,6 +90,8 @@ pub(crate) struct Terms {
     pub(crate) permits: Option<Semaphore>,
     /// The configured limit of one attempt, for specs that have none of their own.
     pub(crate) timeout: Option<Duration>,
+    /// Where it is told which attempts are open, for whoever asks or has to abort one.
+    pub(crate) registry: Rc<RefCell<Registry>>,
 }
 
 /// One incarnation's actor.
@@ -96,8 +99,7 @@ pub(crate) struct Actor {
     pub(crate) terms: Rc<Terms>,
     pub(crate) spec: TaskSpec,
     pub(crate) token: CancellationToken,
-    /// The attempt that has started and not ended, for whoever has to abort it.
-    pub(crate) open_attempt: Rc<Cell<Option<u32>>>,
+    pub(crate) incarnation: Incarnation,
 }
 
 fn release(rt: &Rt, permit: Option<Permit>) {
@@ -166,13 +168,13 @@ impl Actor {
     /// is the moment that decides what follows (\[R7\]).
     async fn attempt(&self, attempt: u32) -> (Outcome, bool) {
         self.publish(self.event(EventKind::TaskStarting).with_attempt(attempt));
-        self.open_attempt.set(Some(attempt));
+        self.terms.registry.borrow().attempt_started(self.incarnation, attempt);
         let timeout = self.spec.timeout(self.terms.timeout);
         let outcome = run_body(&self.terms.hub.rt, &self.spec, self.token.child_token(), timeout).await;
         if !matches!(outcome, Outcome::TimedOut { .. }) {
             self.terms.hub.rt.point(PreemptPoint::AfterBody).await;
         }
-        self.open_attempt.set(None);
+        self.terms.registry.borrow().attempt_ended(self.incarnation);
         let failed = |reason| self.event(EventKind::TaskFailed).with_attempt(attempt).with_reason(reason);
         match &outcome {
             Outcome::Ok | Outcome::Canceled => self.publish(self.event(EventKind::TaskStopped)),

@@ -3,11 +3,12 @@
 //! No future, clock or channel is in here; the supervisor performs what the table says.
 
 use std::cell::Cell;
-use std::collections::hash_map::Entry::Vacant;
-use std::rc::Rc;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry::Vacant;
+use rustc_hash::FxBuildHasher;
 
 use crate::names::{sorted, sorted_by};
 use crate::runtime::JobKey;
@@ -28,13 +29,18 @@ pub(crate) struct Entry {
     pub(crate) token: CancellationToken,
     /// Raised when this incarnation's `TaskRemoved` is published. There once somebody has asked for its removal.
     pub(crate) removed: Option<Latch>,
-    /// The attempt that has started and not ended.
-    pub(crate) open_attempt: Rc<Cell<Option<u32>>>,
+    /// The attempt that has started and not ended. 0 is none.
+    open_attempt: Cell<u32>,
     pub(crate) stage: Stage,
     removal_requested: bool,
 }
 
 impl Entry {
+    /// The attempt that has started and not ended.
+    pub(crate) fn open_attempt(&self) -> Option<u32> {
+        Some(self.open_attempt.get()).filter(|&attempt| attempt > 0)
+    }
+
     /// Wakes whoever waits for the removal.
     pub(crate) fn tell_removed(&self) {
         if let Some(removed) = &self.removed {
@@ -75,8 +81,9 @@ pub(crate) enum Removal<'a> {
 /// All registered tasks: by name for those who ask, by place for the tasks themselves, of which there may be a million.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    /// The place of each name. Looked up. Where order shows, names are sorted.
-    names: FxHashMap<Arc<str>, u32>,
+    /// The place of each name, by the hash of the name, which the place has as well: so a task that leaves is taken out
+    /// without a look at its name. Where order shows, names are sorted.
+    names: HashTable<u32>,
     places: Vec<Place>,
     free: Vec<u32>,
     /// What [`Registry::pop_first`] has yet to give, the first name last.
@@ -86,7 +93,24 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Place {
     generation: u32,
+    hash: u32,
     entry: Option<Entry>,
+}
+
+impl Place {
+    fn is_of(&self, name: &str) -> bool {
+        self.entry.as_ref().is_some_and(|entry| **entry.spec.shared_name() == *name)
+    }
+}
+
+fn hash_of(name: &str) -> u32 {
+    let hash = FxBuildHasher.hash_one(name);
+    (hash >> 32) as u32 ^ hash as u32
+}
+
+/// A hash as the table wants it, which takes a place from its low bits and a tag from its high ones.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 impl Registry {
@@ -95,17 +119,18 @@ impl Registry {
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.names.contains_key(name)
+        self.place_of(name).is_some()
     }
 
     /// The registered names, sorted (\[G1\]).
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        sorted(self.names.keys())
+        let entries = self.names.iter().filter_map(|&place| self.entry(place));
+        sorted(entries.map(|entry| entry.spec.shared_name()))
     }
 
     /// Whether the task is in an attempt (\[G8\]).
     pub(crate) fn is_alive(&self, name: &str) -> bool {
-        self.names.get(name).and_then(|&place| self.entry(place)).is_some_and(is_open)
+        self.place_of(name).and_then(|place| self.entry(place)).is_some_and(is_open)
     }
 
     /// The names of the tasks that are in an attempt, sorted (\[G8\]).
@@ -118,24 +143,36 @@ impl Registry {
         self.places.get(place as usize)?.entry.as_ref()
     }
 
+    fn place_of(&self, name: &str) -> Option<u32> {
+        let is_it = |&place: &u32| self.places[place as usize].is_of(name);
+        self.names.find(spread(hash_of(name)), is_it).copied()
+    }
+
     /// Registers a task, unless its name is taken (\[G1\], \[G2\]).
     pub(crate) fn add(&mut self, spec: &TaskSpec) -> Option<Incarnation> {
-        let Vacant(name) = self.names.entry(spec.name()) else { return None };
-        let entry = Entry {
+        let hash = hash_of(spec.shared_name());
+        let Self { names, places, free, .. } = self;
+        let is_it = |&place: &u32| places[place as usize].is_of(spec.shared_name());
+        let Vacant(name) =
+            names.entry(spread(hash), is_it, |&place| spread(places[place as usize].hash))
+        else {
+            return None;
+        };
+        let place = free.pop().unwrap_or_else(|| u32::try_from(places.len()).expect("fewer than 2^32 tasks"));
+        name.insert(place);
+        if place as usize == places.len() {
+            places.push(Place { generation: 0, hash, entry: None });
+        }
+        let taken = &mut places[place as usize];
+        taken.hash = hash;
+        taken.entry = Some(Entry {
             spec: spec.clone(),
             token: CancellationToken::new(),
             removed: None,
-            open_attempt: Rc::default(),
+            open_attempt: Cell::new(0),
             stage: Stage::Requested,
             removal_requested: false,
-        };
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { generation: 0, entry: None });
-            u32::try_from(self.places.len() - 1).expect("fewer than 2^32 tasks")
         });
-        name.insert(place);
-        let taken = &mut self.places[place as usize];
-        taken.entry = Some(entry);
         Some(Incarnation { place, generation: taken.generation })
     }
 
@@ -150,6 +187,17 @@ impl Registry {
         self.get(incarnation).filter(|entry| entry.stage == Stage::Requested)
     }
 
+    /// An attempt of this incarnation has started, and is open until [`Registry::attempt_ended`].
+    pub(crate) fn attempt_started(&self, incarnation: Incarnation, attempt: u32) {
+        if let Some(entry) = self.get(incarnation) {
+            entry.open_attempt.set(attempt);
+        }
+    }
+
+    pub(crate) fn attempt_ended(&self, incarnation: Incarnation) {
+        self.attempt_started(incarnation, 0);
+    }
+
     pub(crate) fn spawned(&mut self, incarnation: Incarnation, job: JobKey) {
         let place = &mut self.places[incarnation.place as usize];
         if let Some(entry) = place.entry.as_mut().filter(|_| place.generation == incarnation.generation) {
@@ -159,7 +207,7 @@ impl Registry {
 
     /// Asks for a removal (\[G3\]).
     pub(crate) fn remove(&mut self, name: &str) -> Removal<'_> {
-        let Some(&place) = self.names.get(name) else { return Removal::Absent };
+        let Some(place) = self.place_of(name) else { return Removal::Absent };
         let Some(entry) = &mut self.places[place as usize].entry else { return Removal::Absent };
         let removed = entry.removed.get_or_insert_default().clone();
         match std::mem::replace(&mut entry.removal_requested, true) {
@@ -171,15 +219,16 @@ impl Registry {
     /// Takes out an incarnation whose actor has ended; `None` if it is out already (\[G4\], \[G5\]).
     pub(crate) fn ended(&mut self, incarnation: Incarnation) -> Option<Entry> {
         self.get(incarnation)?;
-        let (_, entry) = self.leave(incarnation.place)?;
-        self.names.remove(entry.spec.shared_name());
-        Some(entry)
+        self.leave(incarnation.place).map(|(_, entry)| entry)
     }
 
     fn leave(&mut self, place: u32) -> Option<(Incarnation, Entry)> {
         let left = &mut self.places[place as usize];
         let incarnation = Incarnation { place, generation: left.generation };
         let entry = left.entry.take()?;
+        if let Ok(name) = self.names.find_entry(spread(left.hash), |&other| other == place) {
+            name.remove();
+        }
         left.generation = left.generation.wrapping_add(1);
         self.free.push(place);
         Some((incarnation, entry))
@@ -189,7 +238,7 @@ impl Registry {
     pub(crate) fn pop_first(&mut self) -> Option<(Incarnation, Entry)> {
         loop {
             while let Some(name) = self.leaving.pop() {
-                if let Some(place) = self.names.remove(&name) {
+                if let Some(place) = self.place_of(&name) {
                     return self.leave(place);
                 }
             }
@@ -212,7 +261,7 @@ impl Registry {
 }
 
 fn is_open(entry: &Entry) -> bool {
-    entry.open_attempt.get().is_some()
+    entry.open_attempt().is_some()
 }
 
 #[cfg(test)]

@@ -106,13 +106,20 @@ impl SupervisorBuilder {
         let hub = Rc::new(Hub::new(self.rt, self.config.bus_capacity, self.observer));
         let permits = (self.config.max_concurrent > 0).then(|| Semaphore::new(self.config.max_concurrent));
         let subscribers = Rc::new(SubscriberSet::new(&hub, self.subscribers));
+        let registry = Rc::default();
+        let terms = Terms {
+            hub: Rc::clone(&hub),
+            permits,
+            timeout: self.config.timeout,
+            registry: Rc::clone(&registry),
+        };
         Supervisor {
             inner: Rc::new(Inner {
-                terms: Rc::new(Terms { hub: Rc::clone(&hub), permits, timeout: self.config.timeout }),
+                terms: Rc::new(terms),
                 hub,
                 config: self.config,
                 subscribers,
-                registry: RefCell::new(Registry::default()),
+                registry,
                 inbox: Inbox::default(),
                 #[cfg(feature = "controller")]
                 controller: self.controller.map(Controller::new),
@@ -135,7 +142,7 @@ pub(crate) struct Inner {
     config: SupervisorConfig,
     terms: Rc<Terms>,
     subscribers: Rc<SubscriberSet>,
-    registry: RefCell<Registry>,
+    registry: Rc<RefCell<Registry>>,
     inbox: Inbox<Message>,
     #[cfg(feature = "controller")]
     pub(crate) controller: Option<Controller>,
@@ -445,7 +452,7 @@ impl Inner {
                 terms: Rc::clone(&self.terms),
                 spec: entry.spec.clone(),
                 token: entry.token.clone(),
-                open_attempt: Rc::clone(&entry.open_attempt),
+                incarnation,
             }
         };
         let name = actor.spec.name();
@@ -565,7 +572,7 @@ impl Inner {
                 }
                 Stage::Spawned(job) => self.hub.rt.abort(job),
             }
-            if let Some(attempt) = entry.open_attempt.take() {
+            if let Some(attempt) = entry.open_attempt() {
                 let event = Event::unstamped(EventKind::TaskFailed).with_task(Arc::clone(name));
                 self.publish(event.with_attempt(attempt).with_reason(ABORTED));
             }
