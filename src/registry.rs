@@ -124,8 +124,7 @@ impl Registry {
 
     /// The registered names, sorted (\[G1\]).
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        let entries = self.names.iter().filter_map(|&place| self.entry(place));
-        sorted(entries.map(|entry| entry.spec.shared_name()))
+        sorted(self.entries().map(|entry| entry.spec.shared_name()))
     }
 
     /// Whether the task is in an attempt (\[G8\]).
@@ -135,12 +134,15 @@ impl Registry {
 
     /// The names of the tasks that are in an attempt, sorted (\[G8\]).
     pub(crate) fn alive(&self) -> Vec<Arc<str>> {
-        let entries = self.places.iter().filter_map(|place| place.entry.as_ref());
-        sorted(entries.filter(|entry| is_open(entry)).map(|entry| entry.spec.shared_name()))
+        sorted(self.entries().filter(|entry| is_open(entry)).map(|entry| entry.spec.shared_name()))
     }
 
     fn entry(&self, place: u32) -> Option<&Entry> {
         self.places.get(place as usize)?.entry.as_ref()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.places.iter().filter_map(|place| place.entry.as_ref())
     }
 
     fn place_of(&self, name: &str) -> Option<u32> {
@@ -153,8 +155,7 @@ impl Registry {
         let hash = hash_of(spec.shared_name());
         let Self { names, places, free, .. } = self;
         let is_it = |&place: &u32| places[place as usize].is_of(spec.shared_name());
-        let Vacant(name) =
-            names.entry(spread(hash), is_it, |&place| spread(places[place as usize].hash))
+        let Vacant(name) = names.entry(spread(hash), is_it, |&place| spread(places[place as usize].hash))
         else {
             return None;
         };
@@ -252,8 +253,7 @@ impl Registry {
 
     /// The tokens of all entries, in order of name.
     pub(crate) fn tokens(&self) -> Vec<CancellationToken> {
-        let entries = self.places.iter().filter_map(|place| place.entry.as_ref());
-        sorted_by(entries.map(|entry| (entry.spec.shared_name(), &entry.token)))
+        sorted_by(self.entries().map(|entry| (entry.spec.shared_name(), &entry.token)))
             .into_iter()
             .cloned()
             .collect()
