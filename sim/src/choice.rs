@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use simvisor::runtime::PreemptPoint;
 
 use crate::rng::Numbers;
-use crate::schedule::{Detail, Footprint, Strategy, gives_way_freely};
+use crate::schedule::{Detail, Footprint, Strategy, gives_way_freely, walk};
 use crate::world::LaneKind;
 
 /// Where a choice is made.
@@ -228,8 +228,8 @@ pub(crate) struct Chooser {
     calm: bool,
     /// Whether the source cares for anything but being asked. Most of what happens is told to nobody.
     heeds: bool,
-    /// Whether the source gives way at preemption points wherever another lane can run.
-    always_gives_way: bool,
+    /// Whether a random walk draws the choices, which is asked by shorter ways.
+    walks: bool,
     /// The lane that is running, or 0, and what it has touched so far.
     running: u32,
     footprint: Footprint,
@@ -254,7 +254,7 @@ impl Chooser {
             Source::Replayed(..) => false,
             Source::Guided(_) => true,
         };
-        let always_gives_way = matches!(&source, Source::Drawn(strategy, _) if strategy.always_gives_way());
+        let walks = matches!(&source, Source::Drawn(strategy, _) if strategy.walks());
         Self {
             source,
             next: 0,
@@ -262,7 +262,7 @@ impl Chooser {
             misfit: None,
             calm: false,
             heeds,
-            always_gives_way,
+            walks,
             running: 0,
             footprint: Footprint::NONE,
         }
@@ -280,6 +280,11 @@ impl Chooser {
             Source::Replayed(..) => None,
             Source::Guided(guide) => lock(guide).wants_footprints().then_some(Detail::Fine),
         }
+    }
+
+    /// Whether the source cares for anything but being asked.
+    pub(crate) fn heeds(&self) -> bool {
+        self.heeds
     }
 
     /// Whether a search picks what runs.
@@ -403,7 +408,7 @@ impl Chooser {
     /// because a run makes more of these than of all others.
     #[inline]
     pub(crate) fn gives_way(&mut self, site: Site, ready: u32) -> bool {
-        if self.always_gives_way && !self.calm {
+        if self.walks && !self.calm {
             let value = gives_way_freely(ready);
             self.made.push(Choice { site, arity: 2, value });
             return value == 1;
@@ -438,7 +443,16 @@ impl Chooser {
         value
     }
 
-    /// Which of `ready` ready futures runs. The caller tells with [`Chooser::scheduled`] what came of it.
+    /// The place of the future that runs, under a random walk. Where only one is ready none is drawn.
+    #[inline]
+    pub(crate) fn walks(&mut self, ready: u32) -> Option<u32> {
+        match &mut self.source {
+            Source::Drawn(_, numbers) if self.walks => Some(if ready == 1 { 0 } else { walk(numbers, ready) }),
+            _ => None,
+        }
+    }
+
+    /// Which of `ready` ready futures runs, of several. The caller tells with [`Chooser::scheduled`] what came of it.
     #[inline]
     pub(crate) fn schedule(&mut self, ready: u32, lanes: u32) -> Named {
         match &mut self.source {

@@ -22,7 +22,7 @@ pub(crate) use footprint::Detail;
 pub use footprint::Footprint;
 pub use mutate::RUNS as CAMPAIGN;
 pub use profile::{Profile, Wanted};
-pub(crate) use random::gives_way as gives_way_freely;
+pub(crate) use random::{gives_way as gives_way_freely, pick as walk};
 
 use crate::choice::{Named, Site};
 use crate::rng::Numbers;
@@ -258,8 +258,8 @@ impl Strategy {
         !matches!(self.way, Way::Fifo | Way::Random)
     }
 
-    /// Whether it decides at preemption points as [`gives_way_freely`] does.
-    pub(crate) fn always_gives_way(&self) -> bool {
+    /// Whether it picks as [`walk`] does, and decides at preemption points as [`gives_way_freely`] does.
+    pub(crate) fn walks(&self) -> bool {
         self.way == Way::Random
     }
 
@@ -350,7 +350,7 @@ impl Strategy {
                 self.counted().contested(ready - 1);
                 fifo::pick()
             }
-            Way::Random => random::pick(numbers, ready),
+            Way::Random => Named::Place(random::pick(numbers, ready)),
             Way::Pct => Named::Lane(self.pct.pick()),
             Way::Pos => Named::Lane(self.pos.pick()),
             Way::Urw => Named::Lane(self.urw.pick(numbers)),

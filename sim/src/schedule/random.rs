@@ -5,7 +5,7 @@
 //! ISSTA 2012). Jitter favours both ends of its range, where rules break; only the bounds of a jittered delay are
 //! promised, not its distribution.
 
-use crate::choice::{Named, Site};
+use crate::choice::Site;
 use crate::rng::Numbers;
 
 /// How a world's other choices are drawn, whatever picks what runs.
@@ -43,8 +43,9 @@ impl Temper {
     }
 }
 
-pub(super) fn pick(numbers: &mut Numbers, ready: u32) -> Named {
-    Named::Place(numbers.below(ready))
+/// The place of the one that runs, among `ready` ones.
+pub(crate) fn pick(numbers: &mut Numbers, ready: u32) -> u32 {
+    numbers.below(ready)
 }
 
 /// Gives way wherever another could run, to draw among all of them.

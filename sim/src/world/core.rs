@@ -1,6 +1,7 @@
 //! The state of an engine, and the seam between the logic and it.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -53,22 +54,14 @@ struct State {
     lanes: Lanes,
     chooser: Chooser,
     tracks: Option<Detail>,
+    /// Somebody wants to know what becomes ready.
+    is_watched: bool,
     /// Memory for the lanes that a search picks from.
     by_age: Vec<u32>,
 }
 
 /// So many ready futures do not fit into a cache.
 const CROWD: u32 = 4_096;
-
-/// What comes of looking for the next turn.
-enum Next {
-    /// The future on this slot runs; the clock has none.
-    Turn(u32, Option<LocalBoxFuture<'static, ()>>, WakeName),
-    /// The tape names a future that cannot run now.
-    Vain,
-    /// A search does not want to go on.
-    GiveUp,
-}
 
 fn no_choices() -> Chooser {
     Chooser::new(Source::Replayed(Vec::new(), crate::choice::Fit::Lenient), Vec::new())
@@ -78,6 +71,14 @@ impl State {
     /// Makes a future ready, and says so.
     #[inline]
     fn make_ready(&mut self, slot: u32) {
+        match self.is_watched {
+            true => self.make_ready_watched(slot),
+            false => _ = self.slots.make_ready(slot),
+        }
+    }
+
+    #[cold]
+    fn make_ready_watched(&mut self, slot: u32) {
         let lane = self.slots.get(slot).lane;
         if self.slots.make_ready(slot) {
             self.chooser.readied(lane);
@@ -98,13 +99,14 @@ impl State {
 
     #[inline]
     fn wake(&mut self, slot: u32, generation: u32) {
-        if self.slots.is_live(slot, generation) {
-            self.make_ready(slot);
+        match self.is_watched {
+            true if self.slots.is_live(slot, generation) => self.make_ready_watched(slot),
+            true => {}
+            false => self.slots.wake(slot, generation),
         }
     }
 
     /// What every step of a future touches: what it is by its role.
-    #[cold]
     fn footprint_of(&self, slot: u32, detail: Detail) -> Footprint {
         let slot = self.slots.get(slot);
         let lane = self.lanes.get(slot.lane);
@@ -142,25 +144,28 @@ impl State {
         self.slots.get_mut(slot).future.take()
     }
 
-    /// Which of the ready futures runs next; its turn begins.
-    fn begin_turn(&mut self, engine: u16) -> Next {
-        let slot = match self.pick() {
-            Pick::Slot(slot) => slot,
-            Pick::Vain => return Next::Vain,
-            Pick::GiveUp => return Next::GiveUp,
-        };
-        self.unready(slot);
+    /// The turn of a ready future begins.
+    #[inline]
+    fn begin_turn(&mut self, slot: u32) {
+        self.slots.begin_turn(slot);
         if self.slots.ready_count() >= CROWD {
             self.fetch_next();
         }
+        if self.is_watched {
+            self.tell_turn(slot);
+        }
+    }
+
+    /// Says that a turn begins.
+    #[cold]
+    fn tell_turn(&mut self, slot: u32) {
+        let lane = self.slots.get(slot).lane;
+        self.chooser.rested(lane);
         let footprint = match self.tracks {
             Some(detail) => self.footprint_of(slot, detail),
             None => Footprint::NONE,
         };
-        let entry = self.slots.get_mut(slot);
-        self.chooser.begins(entry.lane, footprint);
-        entry.turns += 1;
-        Next::Turn(slot, entry.future.take(), WakeName { engine, generation: entry.generation, slot })
+        self.chooser.begins(lane, footprint);
     }
 
     /// Fetches those who run after this turn, as far as they are known: each in three steps, of which every one needs
@@ -174,6 +179,25 @@ impl State {
 
     #[inline]
     fn pick(&mut self) -> Pick {
+        let ready = self.slots.ready_count();
+        let oldest = self.slots.oldest();
+        let slot = match self.chooser.walks(ready) {
+            Some(_) if ready == 1 => return Pick::Slot(oldest),
+            Some(place) => self.slots.at_place(place),
+            None => return self.pick_otherwise(),
+        };
+        self.picked(slot, oldest);
+        Pick::Slot(slot)
+    }
+
+    fn picked(&mut self, slot: u32, oldest: u32) {
+        let lane = if slot == oldest { 0 } else { self.slots.get(slot).lane };
+        self.chooser.scheduled(lane, self.lanes.count());
+    }
+
+    /// As [`State::pick`], for all but the random walk.
+    #[inline(never)]
+    fn pick_otherwise(&mut self) -> Pick {
         let ready = self.slots.ready_count();
         let oldest = self.slots.oldest();
         if self.chooser.is_guided() {
@@ -194,8 +218,7 @@ impl State {
                 }
             },
         };
-        let lane = if slot == oldest { 0 } else { self.slots.get(slot).lane };
-        self.chooser.scheduled(lane, lanes);
+        self.picked(slot, oldest);
         Pick::Slot(slot)
     }
 
@@ -241,6 +264,7 @@ impl State {
         let waker = self.timers.fire(due)?;
         match WakeName::of(&waker) {
             Some(name) if name.engine == engine => {
+                std::mem::forget(waker); // there is nothing to drop
                 self.wake(name.slot, name.generation);
                 None
             }
@@ -278,31 +302,40 @@ impl State {
 }
 
 /// What happened at the instant that it is, for the search for a livelock.
-#[derive(Default)]
 struct Instant {
-    turns: u64,
+    /// The turn at which it began.
+    began: u64,
+    /// There is nothing to find before this turn.
+    looks_at: u64,
     /// The most futures that lived at once.
-    live: u64,
+    live: u32,
     /// Nobody but those who carry and handle events kept running when that was looked at.
     drains: bool,
 }
 
 impl Instant {
+    fn begin(turn: u64, limits: &Limits) -> Self {
+        let looks_at = turn.saturating_add(limits.turns_per_instant_max).min(limits.turns_max);
+        Self { began: turn, looks_at, live: 0, drains: false }
+    }
+
     /// Who keeps time from advancing, as far as can be told: more turns than there may be a reason for, and after that a
     /// census of who still runs. Every future may have a good reason to run at one instant, many times over: a task that
     /// ends publishes some events, and each moves the listener and every worker, or overflows a queue, which is an event
     /// again. So queues that nobody fills any more may take longer.
-    fn livelock(&mut self, limits: &Limits, state: &mut State) -> Option<Vec<Stuck>> {
-        self.live = self.live.max(u64::from(state.slots.live_count()));
-        let patience = limits.turns_per_instant_max.saturating_add(TURNS_FOR_EACH * self.live);
+    #[cold]
+    fn livelock(&mut self, turn: u64, limits: &Limits, state: &mut State) -> Option<Vec<Stuck>> {
+        let (turns, live) = (turn - self.began, u64::from(self.live));
+        let patience = limits.turns_per_instant_max.saturating_add(TURNS_FOR_EACH * live);
         let patience = if self.drains { patience.saturating_mul(DRAIN_TIMES) } else { patience };
-        if self.turns < patience {
+        if turns < patience {
+            self.looks_at = self.began.saturating_add(patience).min(limits.turns_max);
             return None;
         }
-        if self.turns == patience {
+        if turns == patience {
             state.slots.start_census();
         }
-        if self.turns < patience + 1_000 + 4 * self.live {
+        if turns < patience + 1_000 + 4 * live {
             return None;
         }
         let keep_running = state.stuck(|turns| turns > 1);
@@ -333,6 +366,7 @@ impl Core {
             lanes: Lanes::default(),
             chooser: no_choices(),
             tracks: None,
+            is_watched: false,
             by_age: Vec::new(),
         };
         Rc::new(Self {
@@ -358,6 +392,7 @@ impl Core {
         state.chooser = Chooser::new(source, tape);
         state.chooser.instant(0);
         state.tracks = state.chooser.detail();
+        state.is_watched = state.chooser.heeds() || state.tracks.is_some();
         self.tracks.set(state.tracks);
         let clock = state.lanes.find(LaneKind::Clock, &self.nameless);
         assert_eq!(clock, CLOCK_LANE, "the clock's lane is the first of every world");
@@ -369,6 +404,7 @@ impl Core {
         let state = &mut *self.state.borrow_mut();
         self.tracks.set(None);
         state.tracks = None;
+        state.is_watched = false;
         std::mem::replace(&mut state.chooser, no_choices())
     }
 
@@ -466,7 +502,7 @@ impl Core {
 
     /// Runs until nothing can run any more.
     pub(super) fn run(&self, limits: &Limits) -> End {
-        let mut instant = Instant::default();
+        let mut instant = Instant::begin(self.turn.get(), limits);
         let mut state = self.state.borrow_mut();
         loop {
             if self.stopped.get() {
@@ -484,48 +520,49 @@ impl Core {
                     None if state.slots.live_count() == 0 => return End::Done,
                     None => return End::Deadlock(state.stuck(|_| true)),
                 }
-                instant = Instant::default();
+                instant = Instant::begin(self.turn.get(), limits);
                 state = self.fire_due(state);
                 continue;
             }
-            if self.turn.get() >= limits.turns_max {
-                return End::Limit(format!("{} turns", limits.turns_max));
+            let turn = self.turn.get();
+            instant.live = instant.live.max(state.slots.live_count());
+            if turn >= instant.looks_at {
+                if turn >= limits.turns_max {
+                    return End::Limit(format!("{} turns", limits.turns_max));
+                }
+                if let Some(keep_running) = instant.livelock(turn, limits, &mut state) {
+                    return End::Livelock(keep_running);
+                }
             }
-            if let Some(keep_running) = instant.livelock(limits, &mut state) {
-                return End::Livelock(keep_running);
-            }
-            match state.begin_turn(self.engine) {
-                Next::Turn(slot, future, name) => {
-                    self.turn.set(self.turn.get() + 1);
-                    instant.turns += 1;
-                    state = match future {
-                        Some(future) => self.poll(state, slot, future, name),
-                        None => self.clock_turn(state),
+            match state.pick() {
+                Pick::Slot(slot) => {
+                    self.turn.set(turn + 1);
+                    state.begin_turn(slot);
+                    state = match slot {
+                        CLOCK => self.clock_turn(state),
+                        _ => self.poll(state, slot),
                     };
                 }
                 // A step without effect is no turn: a run on the tape that is recorded, which has none, counts the same.
-                Next::Vain => {}
-                Next::GiveUp => {
-                    self.turn.set(self.turn.get() + 1);
+                Pick::Vain => {}
+                Pick::GiveUp => {
+                    self.turn.set(turn + 1);
                     return End::Limit("the search gave the run up".to_owned());
                 }
             }
         }
     }
 
-    fn poll<'a>(
-        &'a self,
-        state: RefMut<'a, State>,
-        slot: u32,
-        mut future: LocalBoxFuture<'static, ()>,
-        name: WakeName,
-    ) -> RefMut<'a, State> {
-        let entry = state.slots.get(slot);
+    #[inline]
+    fn poll<'a>(&'a self, mut state: RefMut<'a, State>, slot: u32) -> RefMut<'a, State> {
+        let entry = state.slots.get_mut(slot);
+        let mut future = entry.future.take().expect("who is ready and not the clock has a future");
+        let name = WakeName { engine: self.engine, generation: entry.generation, slot };
         self.waits_for.set(entry.waits_for);
         self.owner.set(entry.owner);
         self.running.set(slot);
         drop(state);
-        let waker = name.waker();
+        let waker = ManuallyDrop::new(name.waker()); // there is nothing to drop
         let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
         self.running.set(NONE);
         let mut state = self.state.borrow_mut();

@@ -237,10 +237,24 @@ impl Slots {
     /// Makes a future ready, as the newest; nothing, and false, if it is ready already.
     #[inline]
     pub(super) fn make_ready(&mut self, index: u32) -> bool {
-        let slot = &mut self.slots[index as usize];
-        if slot.state != State::Idle {
-            return false;
+        self.slots[index as usize].state == State::Idle && self.enter(index)
+    }
+
+    /// As [`Slots::make_ready`], if this generation's future is still there.
+    #[inline]
+    pub(super) fn wake(&mut self, index: u32, generation: u32) {
+        if let Some(slot) = self.slots.get(index as usize)
+            && slot.generation == generation
+            && slot.state == State::Idle
+        {
+            self.enter(index);
         }
+    }
+
+    /// An idle future becomes ready.
+    #[inline]
+    fn enter(&mut self, index: u32) -> bool {
+        let slot = &mut self.slots[index as usize];
         slot.state = State::Ready;
         slot.place = self.ready.len() as u32;
         self.stamps = self.stamps.wrapping_add(1);
@@ -261,22 +275,38 @@ impl Slots {
     }
 
     /// Takes a future off the ready ones; false if it is not among them.
-    #[inline]
     pub(super) fn unready(&mut self, index: u32) -> bool {
-        let slot = &mut self.slots[index as usize];
-        if slot.state != State::Ready {
-            return false;
+        let is_ready = self.is_ready(index);
+        if is_ready {
+            self.leave(index);
         }
+        is_ready
+    }
+
+    /// The turn of a ready future begins.
+    #[inline]
+    pub(super) fn begin_turn(&mut self, index: u32) {
+        self.slots[index as usize].turns += 1;
+        self.leave(index);
+    }
+
+    /// A ready future becomes idle.
+    #[inline]
+    fn leave(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        debug_assert!(slot.state == State::Ready, "who is not ready does not leave");
         slot.state = State::Idle;
-        let place = slot.place as usize;
-        self.ready.swap_remove(place);
-        if let Some(&moved) = self.ready.get(place) {
-            self.slots[moved as usize].place = place as u32;
+        let place = slot.place;
+        match self.ready.pop() {
+            Some(last) if last != index => {
+                self.ready[place as usize] = last;
+                self.slots[last as usize].place = place;
+            }
+            _ => {}
         }
         if index == self.oldest {
             self.find_oldest();
         }
-        true
     }
 
     /// Whether this future has been ready since.
