@@ -447,7 +447,9 @@ impl Chooser {
     #[inline]
     pub(crate) fn walks(&mut self, ready: u32) -> Option<u32> {
         match &mut self.source {
-            Source::Drawn(_, numbers) if self.walks => Some(if ready == 1 { 0 } else { walk(numbers, ready) }),
+            Source::Drawn(_, numbers) if self.walks => {
+                Some(if ready == 1 { 0 } else { walk(numbers, ready) })
+            }
             _ => None,
         }
     }

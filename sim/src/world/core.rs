@@ -26,8 +26,6 @@ pub(crate) struct Core {
     now: Cell<u64>,
     turn: Cell<u64>,
     running: Cell<u32>,
-    /// Whose the running future is, if one runs.
-    owner: Cell<Owner>,
     waits_for: Cell<WaitsFor>,
     wall_offset_ns: Cell<i64>,
     /// The wall clock at an instant under an offset: many events share one.
@@ -249,18 +247,43 @@ impl State {
         self.chooser.choose(site, name, arity, self.slots.ready_count())
     }
 
-    /// Whether a timer that is due, the first or a further one, fires at once.
-    fn fires_at_once(&mut self, due: Due, is_first: bool) -> bool {
-        if self.chooser.is_guided() {
-            let name = self.timers.waiter(due).and_then(WakeName::of);
-            let lane = name.filter(|name| self.slots.is_live(name.slot, name.generation));
-            self.chooser.due(lane.map_or(0, |name| self.slots.get(name.slot).lane));
-        }
-        is_first || self.choose(Site::TimerTie, 2) == 0
+    /// Says that a timer is due.
+    #[cold]
+    fn tell_due(&mut self, due: Due) {
+        let name = self.timers.waiter(due).and_then(WakeName::of);
+        let lane = name.filter(|name| self.slots.is_live(name.slot, name.generation));
+        self.chooser.due(lane.map_or(0, |name| self.slots.get(name.slot).lane));
     }
 
-    /// Fires a timer; a waker that is not of this engine is given back, for the caller to use.
-    fn fire(&mut self, due: Due, engine: u16) -> Option<Waker> {
+    /// Fires the timers due now. The first fires; each further one may be held back for a turn of its own. A waker that is
+    /// not of this engine is given back, for the caller to use before it goes on.
+    #[inline(never)]
+    fn fire_due(&mut self, engine: u16, mut is_first: bool) -> Option<Waker> {
+        while let Some(due) = self.timers.pop_due() {
+            if let Some(name) = self.timers.soon().and_then(WakeName::of) {
+                self.slots.fetch(name.slot);
+            }
+            let foreign = self.fire(due, engine, is_first);
+            if foreign.is_some() {
+                return foreign;
+            }
+            is_first = false;
+        }
+        self.hold_clock();
+        None
+    }
+
+    /// Fires a timer that is due, the first of its instant or a further one, or holds it back. A waker that is not of this
+    /// engine is given back, for the caller to use.
+    #[inline(always)]
+    fn fire(&mut self, due: Due, engine: u16, is_first: bool) -> Option<Waker> {
+        if self.is_watched && self.chooser.is_guided() {
+            self.tell_due(due);
+        }
+        if !is_first && self.choose(Site::TimerTie, 2) != 0 {
+            self.held.push(due);
+            return None;
+        }
         let waker = self.timers.fire(due)?;
         match WakeName::of(&waker) {
             Some(name) if name.engine == engine => {
@@ -276,6 +299,18 @@ impl State {
     fn hold_clock(&mut self) {
         if !self.held.is_empty() {
             self.make_ready(CLOCK);
+        }
+    }
+
+    /// What it means that nothing can run, with timers left or without.
+    #[cold]
+    fn end_of_time(&self, has_timers: bool, limits: &Limits) -> End {
+        if has_timers {
+            End::Limit(format!("virtual time beyond {} ns", limits.time_ns_max))
+        } else if self.slots.live_count() == 0 {
+            End::Done
+        } else {
+            End::Deadlock(self.stuck(|_| true))
         }
     }
 
@@ -374,7 +409,6 @@ impl Core {
             now: Cell::new(0),
             turn: Cell::new(0),
             running: Cell::new(NONE),
-            owner: Cell::new(Owner::Outside),
             waits_for: Cell::new(WaitsFor::Unknown),
             wall_offset_ns: Cell::new(0),
             wall: Cell::new((0, 0, wall_at(0, 0))),
@@ -481,7 +515,8 @@ impl Core {
     /// Futures and timers of the run that are still there, the running future apart.
     pub(crate) fn leftovers(&self) -> (u64, u64) {
         let state = self.state.borrow();
-        let own = u32::from(self.running.get() != NONE && self.owner.get() == Owner::Run);
+        let running = self.running.get();
+        let own = u32::from(running != NONE && state.slots.get(running).owner == Owner::Run);
         (u64::from(state.slots.live_of_run() - own), u64::from(state.timers.set_of_run()))
     }
 
@@ -510,15 +545,11 @@ impl Core {
             }
             if state.slots.ready_count() == 0 {
                 match state.timers.advance() {
-                    Some(deadline) if deadline > limits.time_ns_max || deadline == u64::MAX => {
-                        return End::Limit(format!("virtual time beyond {} ns", limits.time_ns_max));
-                    }
-                    Some(deadline) => {
+                    Some(deadline) if deadline <= limits.time_ns_max && deadline != u64::MAX => {
                         self.now.set(deadline);
                         state.chooser.instant(deadline);
                     }
-                    None if state.slots.live_count() == 0 => return End::Done,
-                    None => return End::Deadlock(state.stuck(|_| true)),
+                    next => return state.end_of_time(next.is_some(), limits),
                 }
                 instant = Instant::begin(self.turn.get(), limits);
                 state = self.fire_due(state);
@@ -559,7 +590,6 @@ impl Core {
         let mut future = entry.future.take().expect("who is ready and not the clock has a future");
         let name = WakeName { engine: self.engine, generation: entry.generation, slot };
         self.waits_for.set(entry.waits_for);
-        self.owner.set(entry.owner);
         self.running.set(slot);
         drop(state);
         let waker = ManuallyDrop::new(name.waker()); // there is nothing to drop
@@ -582,21 +612,16 @@ impl Core {
         state
     }
 
-    /// Fires the timers due now. The first fires; each further one may be held back for a turn of its own.
+    /// Fires the timers due now, as far as they are not held back.
+    #[inline]
     fn fire_due<'a>(&'a self, mut state: RefMut<'a, State>) -> RefMut<'a, State> {
-        let mut first = true;
-        while let Some(due) = state.timers.pop_due() {
-            if let Some(name) = state.timers.soon().and_then(WakeName::of) {
-                state.slots.fetch(name.slot);
-            }
-            if state.fires_at_once(due, first) {
-                state = self.fire(state, due);
-            } else {
-                state.held.push(due);
-            }
-            first = false;
+        let mut foreign = state.fire_due(self.engine, true);
+        while let Some(waker) = foreign {
+            drop(state);
+            waker.wake(); // may come back here
+            state = self.state.borrow_mut();
+            foreign = state.fire_due(self.engine, false);
         }
-        state.hold_clock();
         state
     }
 
@@ -609,10 +634,10 @@ impl Core {
             if !state.timers.is_due(due) {
                 continue; // dropped meanwhile
             }
-            if state.fires_at_once(due, first) {
-                state = self.fire(state, due);
-            } else {
-                state.held.push(due);
+            if let Some(foreign) = state.fire(due, self.engine, first) {
+                drop(state);
+                foreign.wake(); // may come back here
+                state = self.state.borrow_mut();
             }
             first = false;
         }
@@ -620,13 +645,6 @@ impl Core {
         state.hold_clock();
         state.chooser.ended();
         state
-    }
-
-    fn fire<'a>(&'a self, mut state: RefMut<'a, State>, due: Due) -> RefMut<'a, State> {
-        let Some(foreign) = state.fire(due, self.engine) else { return state };
-        drop(state);
-        foreign.wake(); // may come back here
-        self.state.borrow_mut()
     }
 }
 
@@ -650,12 +668,15 @@ impl Runtime for Core {
         if self.now.get() >= deadline.0 {
             return None;
         }
-        let owner = if self.running.get() == NONE { Owner::Outside } else { self.owner.get() };
         let state = &mut *self.state.borrow_mut();
+        let owner = match self.running.get() {
+            NONE => Owner::Outside,
+            slot => state.slots.get(slot).owner,
+        };
         if let Some(detail) = state.tracks {
             state.chooser.touches(Footprint::sets_timer(deadline.0, detail));
         }
-        Some(state.timers.insert(deadline.0, owner, cx.waker().clone()))
+        Some(state.timers.insert(deadline.0, owner, waker::clone(cx.waker())))
     }
 
     fn poll_timer(&self, timer: TimerKey, cx: &mut Context<'_>) -> Poll<()> {

@@ -76,10 +76,10 @@ pub(super) struct Timers {
     fresh: u32,
     /// The instant that was taken last: no timer is due before it.
     instant: u64,
-    /// Timers of `instant`, and how many of them were taken.
+    /// Timers of `instant` that were in buckets, and how many of them were taken.
     present: Vec<Due>,
     taken: usize,
-    /// Later ones while they are few, the next one last. Empty if a bucket is not.
+    /// All others while they are few, the next one last. Empty if a bucket is not.
     few: Vec<Due>,
     /// Later ones while they are many, by the highest digit in which the deadline differs from `instant`, and by its value.
     buckets: Box<[[Vec<Due>; DIGIT_VALUES]; DIGITS]>,
@@ -115,6 +115,7 @@ impl Default for Timers {
 
 impl Timers {
     /// Sets a timer that wakes `waker`.
+    #[inline]
     pub(super) fn insert(&mut self, deadline: u64, owner: Owner, waker: Waker) -> TimerKey {
         let index = self.free.pop().unwrap_or_else(|| self.take_fresh());
         let timer = &mut self.timers[index as usize];
@@ -249,17 +250,17 @@ impl Timers {
             self.present.clear();
             self.taken = 0;
             match self.few.last() {
-                Some(next) => self.take_few(next.deadline),
+                Some(&next) if self.dropped == 0 || is_set(&self.timers, next) => {
+                    self.instant = next.deadline;
+                    return Some(next.deadline);
+                }
+                Some(_) => {
+                    self.few.pop();
+                    self.waiting -= 1;
+                    self.dropped -= 1;
+                }
                 None => self.open_nearest(),
             }
-        }
-    }
-
-    /// Moves the timers of the next instant into the present.
-    fn take_few(&mut self, instant: u64) {
-        self.instant = instant;
-        while let Some(next) = self.few.pop_if(|next| next.deadline == instant) {
-            self.present.push(next);
         }
     }
 
@@ -295,13 +296,31 @@ impl Timers {
     }
 
     /// Takes the next timer of the instant that was taken last.
+    #[inline]
     pub(super) fn pop_due(&mut self) -> Option<Due> {
+        if self.taken < self.present.len() || self.dropped > 0 {
+            return self.pop_due_of_many();
+        }
+        let due = self.few.pop_if(|next| next.deadline == self.instant)?;
+        self.waiting -= 1;
+        self.timers[due.index as usize].state = State::Due;
+        Some(due)
+    }
+
+    /// As [`Timers::pop_due`], where there are many timers, or dropped ones.
+    #[inline(never)]
+    fn pop_due_of_many(&mut self) -> Option<Due> {
         loop {
-            let due = *self.present.get(self.taken)?;
-            if let Some(later) = self.present.get(self.taken + 2 * AHEAD) {
-                fetch(&raw const self.timers[later.index as usize]);
-            }
-            self.taken += 1;
+            let due = match self.present.get(self.taken) {
+                Some(&due) => {
+                    if let Some(later) = self.present.get(self.taken + 2 * AHEAD) {
+                        fetch(&raw const self.timers[later.index as usize]);
+                    }
+                    self.taken += 1;
+                    due
+                }
+                None => self.few.pop_if(|next| next.deadline == self.instant)?,
+            };
             self.waiting -= 1;
             if self.dropped == 0 || is_set(&self.timers, due) {
                 self.timers[due.index as usize].state = State::Due;

@@ -70,6 +70,12 @@ impl WakeName {
     }
 }
 
+/// A waker's clone, by a shorter way for those that were made here.
+#[inline]
+pub(super) fn clone(waker: &Waker) -> Waker {
+    WakeName::of(waker).map_or_else(|| waker.clone(), WakeName::waker)
+}
+
 static VTABLE: RawWakerVTable = RawWakerVTable::new(
     |data| RawWaker::new(data, &VTABLE),
     |data| wake(WakeName::unpack(data.addr())),
