@@ -30,7 +30,14 @@ pub(crate) struct Hub {
     observer: Option<Rc<dyn Observe>>,
     /// Events between stamp and bus, by publisher. Empty unless the runtime plays late delivery.
     couriers: RefCell<BTreeMap<u64, Courier>>,
+    /// The runtime wants to know what is touched.
+    is_heeded: bool,
+    /// Memory of events that nobody has any more, for later ones.
+    spare: RefCell<Vec<Rc<Event>>>,
 }
+
+/// Memory is kept for so many events at most.
+const SPARE_MAX: usize = 4_096;
 
 struct Courier {
     parcels: Rc<Inbox<Rc<Event>>>,
@@ -40,22 +47,32 @@ struct Courier {
 impl Hub {
     pub(crate) fn new(rt: Rt, bus_capacity: usize, observer: Option<Rc<dyn Observe>>) -> Self {
         Self {
+            is_heeded: rt.heeds_touches(),
             rt,
             bus: Bus::new(bus_capacity),
             next_seq: Cell::new(0),
             observer,
             couriers: RefCell::default(),
+            spare: RefCell::default(),
+        }
+    }
+
+    /// As [`Runtime::touches`](crate::runtime::Runtime::touches), for those who touch something often.
+    #[inline]
+    pub(crate) fn touches(&self, what: Shared<'_>) {
+        if self.is_heeded {
+            self.rt.touches(what);
         }
     }
 
     /// Publishes to the bus (\[S1\]). Never waits.
     pub(crate) fn publish(self: &Rc<Self>, mut event: Event) {
         self.stamp(&mut event);
-        let event = Rc::new(event);
+        let event = self.share(event);
         match self.rt.delivery() {
             Delivery::Late => self.post(event),
             // What one publisher sends stays in order.
-            _ if self.is_behind(self.rt.publisher()) => self.post(event),
+            _ if self.is_behind() => self.post(event),
             Delivery::AtOnce => self.deliver(event),
             Delivery::Twice => {
                 self.deliver(Rc::clone(&event));
@@ -67,17 +84,40 @@ impl Hub {
     /// Stamps a notice that goes to the subscribers alone (\[S8\]).
     pub(crate) fn notice(&self, mut event: Event) -> Rc<Event> {
         self.stamp(&mut event);
-        Rc::new(event)
+        self.share(event)
+    }
+
+    fn share(&self, event: Event) -> Rc<Event> {
+        let spare = self.spare.borrow_mut().pop();
+        match spare {
+            Some(mut memory) => {
+                *Rc::get_mut(&mut memory).expect("nobody else has what is spare") = event;
+                memory
+            }
+            None => Rc::new(event),
+        }
+    }
+
+    /// Lets go of an event. What it carries is dropped if nobody else has it, and its memory kept.
+    pub(crate) fn let_go(&self, mut event: Rc<Event>) {
+        let Some(last) = Rc::get_mut(&mut event) else { return };
+        (last.task, last.reason, last.spec) = (None, None, None); // foreign code may run here and publish
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAX {
+            spare.push(event);
+        }
     }
 
     fn stamp(&self, event: &mut Event) {
         event.seq = self.next_seq.get();
         self.next_seq.set(event.seq + 1);
-        self.rt.touches(match self.bus.is_heard() {
-            true if self.bus.is_full() => Shared::FullBus,
-            true => Shared::Bus,
-            false => Shared::DeafBus,
-        });
+        if self.is_heeded {
+            self.rt.touches(match self.bus.is_heard() {
+                true if self.bus.is_full() => Shared::FullBus,
+                true => Shared::Bus,
+                false => Shared::DeafBus,
+            });
+        }
         event.at = self.rt.wall();
         if let Some(observer) = &self.observer {
             observer.event(event);
@@ -91,9 +131,11 @@ impl Hub {
         self.bus.publish(event);
     }
 
-    fn is_behind(&self, publisher: u64) -> bool {
+    /// Whether an event of this publisher is under way.
+    fn is_behind(&self) -> bool {
         let couriers = self.couriers.borrow();
-        !couriers.is_empty() && couriers.get(&publisher).is_some_and(|courier| !courier.parcels.is_empty())
+        let courier = |publisher| couriers.get(&publisher);
+        !couriers.is_empty() && courier(self.rt.publisher()).is_some_and(|courier| !courier.parcels.is_empty())
     }
 
     /// Leaves an event to the courier of its publisher.

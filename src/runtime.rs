@@ -278,6 +278,12 @@ pub trait Runtime {
         let _ = what;
     }
 
+    /// Whether [`Runtime::touches`] is of any use. Asked once by each supervisor; where the answer is no it tells little
+    /// or nothing.
+    fn heeds_touches(&self) -> bool {
+        true
+    }
+
     /// Tells what the running future is about to read or change. A runtime that does not search schedules ignores it.
     fn touches(&self, what: Shared<'_>) {
         let _ = what;

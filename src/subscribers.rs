@@ -15,7 +15,7 @@ use crate::attempt::panic_message;
 use crate::bus::{Receiver, RecvError};
 use crate::event::Event;
 use crate::hub::Hub;
-use crate::runtime::{JobKey, PreemptPoint, Role, Rt, Shared, WaitsFor};
+use crate::runtime::{JobKey, PreemptPoint, Role, Shared, WaitsFor};
 
 /// Queue length of a subscriber that does not choose one.
 pub const DEFAULT_QUEUE_CAPACITY: usize = 1024;
@@ -131,15 +131,15 @@ impl Lane {
         self.queue.borrow().is_empty() && !self.in_hand.get()
     }
 
-    async fn take(&self, rt: &Rt) -> Rc<Event> {
+    async fn take(&self, hub: &Hub) -> Rc<Event> {
         poll_fn(|cx| match self.queue.borrow_mut().pop_front() {
             Some(event) => {
-                rt.touches(Shared::Queue);
+                hub.touches(Shared::Queue);
                 self.in_hand.set(true);
                 Poll::Ready(event)
             }
             None => {
-                rt.touches(Shared::QueueEnd);
+                hub.touches(Shared::QueueEnd);
                 *self.worker.borrow_mut() = Some(cx.waker().clone());
                 Poll::Pending
             }
@@ -167,13 +167,17 @@ impl std::fmt::Debug for SubscriberSet {
 struct ListenerState {
     /// The listener has received an event and not yet handed it on.
     in_hand: Cell<bool>,
-    /// Position on the bus of the event that the listener receives next.
+    /// How many events the listener has received or lost: the position on the bus of the one that it receives next.
     position: Cell<u64>,
     /// Whoever waits for all queues to run empty.
     drain: RefCell<Option<Waker>>,
 }
 
 impl ListenerState {
+    fn passes(&self, events: u64) {
+        self.position.set(self.position.get() + events);
+    }
+
     fn progress(&self) {
         let waker = self.drain.borrow_mut().take();
         if let Some(waker) = waker {
@@ -220,20 +224,22 @@ impl SubscriberSet {
             let received = poll_fn(|cx| {
                 let received = receiver.poll_recv(cx);
                 if received.is_pending() {
-                    self.hub.rt.touches(Shared::BusEnd);
+                    self.hub.touches(Shared::BusEnd);
                 }
                 received
             })
             .await;
-            self.listener.position.set(receiver.position());
             match received {
                 Ok(event) => {
+                    self.listener.passes(1);
                     self.listener.in_hand.set(true);
                     self.hub.rt.point(PreemptPoint::ListenerReceived).await;
                     self.emit(&event);
                     self.listener.in_hand.set(false);
+                    self.hub.let_go(event);
                 }
                 Err(RecvError::Lagged(lost)) => {
+                    self.listener.passes(lost);
                     self.lanes.iter().for_each(|lane| lane.count(|counters| counters.lagged += lost));
                     let notice = self.hub.notice(Event::listener_lagged(lost)); // [S8]
                     self.emit(&notice);
@@ -246,14 +252,14 @@ impl SubscriberSet {
 
     /// Gives an event to every subscriber. Never waits (\[S5\]).
     fn emit(&self, event: &Rc<Event>) {
-        self.hub.rt.touches(Shared::Queues);
+        self.hub.touches(Shared::Queues);
         for lane in &self.lanes {
             let why = {
                 let mut queue = lane.queue.borrow_mut();
                 if lane.closed.get() {
                     Some("closed")
                 } else if queue.len() >= lane.capacity {
-                    self.hub.rt.touches(Shared::FullQueue);
+                    self.hub.touches(Shared::FullQueue);
                     Some("full")
                 } else {
                     queue.push_back(Rc::clone(event));
@@ -280,7 +286,7 @@ impl SubscriberSet {
     async fn work(self: Rc<Self>, lane: Rc<Lane>) {
         loop {
             self.hub.rt.waits_for(WaitsFor::Queue);
-            let event = lane.take(&self.hub.rt).await;
+            let event = lane.take(&self.hub).await;
             self.hub.rt.point(PreemptPoint::WorkerTook).await;
             self.hub.rt.waits_for(WaitsFor::Handler);
             match handle(&*lane.subscriber, &event).await {
@@ -294,6 +300,7 @@ impl SubscriberSet {
             }
             lane.in_hand.set(false);
             self.listener.progress();
+            self.hub.let_go(event);
         }
     }
 

@@ -235,21 +235,21 @@ impl Supervisor {
     /// The names of the registered tasks, sorted (\[G1\]).
     #[must_use]
     pub fn list_tasks(&self) -> Vec<Arc<str>> {
-        self.inner.hub.rt.touches(Shared::Registry);
+        self.inner.hub.touches(Shared::Registry);
         self.inner.registry.borrow().names()
     }
 
     /// The names of the tasks that are in an attempt, sorted (\[G8\]).
     #[must_use]
     pub fn snapshot(&self) -> Vec<Arc<str>> {
-        self.inner.hub.rt.touches(Shared::Told);
+        self.inner.hub.touches(Shared::Told);
         self.inner.registry.borrow().alive()
     }
 
     /// Whether the task is in an attempt (\[G8\]).
     #[must_use]
     pub fn is_alive(&self, name: &str) -> bool {
-        self.inner.hub.rt.touches(Shared::Told);
+        self.inner.hub.touches(Shared::Told);
         self.inner.registry.borrow().is_alive(name)
     }
 
@@ -294,7 +294,7 @@ impl Supervisor {
 
     async fn drive(&self, specs: Vec<TaskSpec>, mode: Mode) -> Result<(), RuntimeError> {
         let inner = &self.inner;
-        inner.hub.rt.touches(Shared::Everything);
+        inner.hub.touches(Shared::Everything);
         inner.check_start(&specs)?;
         let refused = inner.phase.get().is_stopping() && !specs.is_empty();
         inner.phase.set(inner.phase.get().started());
@@ -331,7 +331,7 @@ impl Inner {
     }
 
     pub(crate) fn wake_driver(&self) {
-        self.hub.rt.touches(Shared::Driver);
+        self.hub.touches(Shared::Driver);
         let waker = self.progress.borrow_mut().take();
         if let Some(waker) = waker {
             waker.wake();
@@ -359,14 +359,14 @@ impl Inner {
 
     pub(crate) fn add(&self, spec: &TaskSpec) -> Result<Incarnation, RuntimeError> {
         let name = spec.name();
-        self.hub.rt.touches(Shared::Entry(&name));
+        self.hub.touches(Shared::Entry(&name));
         if !self.phase.get().accepts_adds() {
             return Err(RuntimeError::ShuttingDown);
         }
         let Some(incarnation) = self.registry.borrow_mut().add(spec) else {
             return Err(RuntimeError::TaskAlreadyExists { name: spec.name() });
         };
-        self.hub.rt.touches(Shared::Names);
+        self.hub.touches(Shared::Names);
         let event = Event::unstamped(EventKind::TaskAddRequested).with_task(Arc::clone(&name));
         self.publish(event.with_spec(spec.clone()));
         self.send(Message::Admit(incarnation));
@@ -374,14 +374,14 @@ impl Inner {
     }
 
     fn send(&self, message: Message) {
-        self.hub.rt.touches(Shared::Inbox);
+        self.hub.touches(Shared::Inbox);
         self.inbox.send(message);
     }
 
     /// Requests a removal; gives the latch that tells of its end, or nothing if there is no such task.
     fn remove(&self, name: &str, reason: Option<&'static str>) -> Option<Latch> {
-        self.hub.rt.touches(Shared::Entry(name));
-        self.hub.rt.touches(Shared::Task(name));
+        self.hub.touches(Shared::Entry(name));
+        self.hub.touches(Shared::Task(name));
         let mut registry = self.registry.borrow_mut();
         let (removed, token, name) = match registry.remove(name) {
             Removal::Absent => return None,
@@ -401,7 +401,7 @@ impl Inner {
     /// As [`Inner::remove`], unless the name belongs to another incarnation by now (\[G5\]).
     #[cfg(feature = "controller")]
     pub(crate) fn remove_incarnation(&self, name: &str, incarnation: Incarnation) {
-        self.hub.rt.touches(Shared::Entry(name));
+        self.hub.touches(Shared::Entry(name));
         let holds = self.registry.borrow().get(incarnation).is_some();
         if holds {
             self.remove(name, None);
@@ -409,7 +409,7 @@ impl Inner {
     }
 
     fn request_shutdown(&self) {
-        self.hub.rt.touches(Shared::Everything);
+        self.hub.touches(Shared::Everything);
         let Some(stopping) = self.phase.get().shutdown_requested(self.hub.rt.now()) else { return };
         self.phase.set(stopping);
         self.publish(Event::unstamped(EventKind::ShutdownRequested));
@@ -428,7 +428,7 @@ impl Inner {
             let message = poll_fn(|cx| {
                 let received = self.inbox.poll_recv(cx);
                 if received.is_pending() {
-                    self.hub.rt.touches(Shared::InboxEnd);
+                    self.hub.touches(Shared::InboxEnd);
                 }
                 received
             })
@@ -445,9 +445,9 @@ impl Inner {
         let actor = {
             let registry = self.registry.borrow();
             let Some(entry) = registry.requested(incarnation) else {
-                return self.hub.rt.touches(Shared::Registry); // as when an actor has ended
+                return self.hub.touches(Shared::Registry); // as when an actor has ended
             };
-            self.hub.rt.touches(Shared::Entry(entry.spec.shared_name()));
+            self.hub.touches(Shared::Entry(entry.spec.shared_name()));
             Actor {
                 terms: Rc::clone(&self.terms),
                 spec: entry.spec.clone(),
@@ -471,10 +471,10 @@ impl Inner {
 
     fn finish(&self, incarnation: Incarnation) {
         let Some(entry) = self.registry.borrow_mut().ended(incarnation) else {
-            return self.hub.rt.touches(Shared::Registry); // who took it out has changed what is registered
+            return self.hub.touches(Shared::Registry); // who took it out has changed what is registered
         };
-        self.hub.rt.touches(Shared::Entry(entry.spec.shared_name()));
-        self.hub.rt.touches(Shared::Names);
+        self.hub.touches(Shared::Entry(entry.spec.shared_name()));
+        self.hub.touches(Shared::Names);
         self.removed(incarnation, &entry);
         self.wake_driver();
     }
@@ -519,7 +519,7 @@ impl Inner {
     }
 
     fn poll_stop(&self, mode: Mode, cx: &mut Context<'_>) -> Poll<()> {
-        self.hub.rt.touches(Shared::Idle);
+        self.hub.touches(Shared::Idle);
         let idle = mode == Mode::UntilIdle && self.is_idle();
         if idle || self.phase.get().is_stopping() {
             return Poll::Ready(());

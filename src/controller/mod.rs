@@ -305,7 +305,7 @@ impl Drop for Submitting<'_> {
 impl Inner {
     /// The controller, if it accepts submissions.
     fn open_controller(&self) -> Result<&Controller, ControllerError> {
-        self.hub.rt.touches(Shared::Slots);
+        self.hub.touches(Shared::Slots);
         let controller = self.controller.as_ref().ok_or(ControllerError::NotConfigured)?;
         if self.phase.get().accepts_adds() { Ok(controller) } else { Err(ControllerError::Closed) }
     }

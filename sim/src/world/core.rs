@@ -775,6 +775,10 @@ impl Runtime for Core {
         }
     }
 
+    fn heeds_touches(&self) -> bool {
+        self.tracks.get().is_some()
+    }
+
     fn touches(&self, what: Shared<'_>) {
         let Some(detail) = self.tracks.get() else { return };
         let actor = |name: &str| self.state.borrow().lanes.first(LaneKind::Actor, name);
