@@ -34,6 +34,9 @@ struct Ring {
     events: VecDeque<Rc<Event>>,
     first: u64,
     receivers: Vec<Option<Reader>>,
+    /// How many receivers there are, and how many of them wait.
+    heard_by: usize,
+    waiting: usize,
     closed: bool,
 }
 
@@ -68,6 +71,8 @@ impl Bus {
                 events: VecDeque::new(),
                 first: 0,
                 receivers: Vec::new(),
+                heard_by: 0,
+                waiting: 0,
                 closed: false,
             })),
         }
@@ -75,29 +80,37 @@ impl Bus {
 
     /// Puts an event on the ring, overwriting the oldest if it is full, and wakes every receiver. Never waits.
     pub fn publish(&self, event: Rc<Event>) {
-        {
-            let mut ring = self.ring.borrow_mut();
-            if ring.receivers.iter().all(Option::is_none) {
-                ring.first += 1;
-                return;
-            }
-            if ring.events.len() == ring.capacity {
-                ring.events.pop_front();
-                ring.first += 1;
-            }
-            ring.events.push_back(event);
+        let mut guard = self.ring.borrow_mut();
+        let ring = &mut *guard;
+        if ring.heard_by == 0 {
+            ring.first += 1;
+            return;
         }
-        self.wake_all();
+        let mut oldest = None;
+        if ring.events.len() == ring.capacity {
+            oldest = ring.events.pop_front();
+            ring.first += 1;
+        }
+        ring.events.push_back(event);
+        let is_awaited = ring.waiting > 0;
+        drop(guard);
+        drop(oldest); // what it carries may be foreign
+        if is_awaited {
+            self.wake_all();
+        }
     }
 
     /// Wakes every receiver that waits, in order of place.
     fn wake_all(&self) {
         for index in 0.. {
-            let waker = match self.ring.borrow_mut().receivers.get_mut(index) {
+            let mut ring = self.ring.borrow_mut();
+            let waker = match ring.receivers.get_mut(index) {
                 Some(reader) => reader.as_mut().and_then(|reader| reader.waker.take()),
                 None => return,
             };
             if let Some(waker) = waker {
+                ring.waiting -= 1;
+                drop(ring);
                 waker.wake();
             }
         }
@@ -105,7 +118,7 @@ impl Bus {
 
     /// Whether anybody receives.
     pub(crate) fn is_heard(&self) -> bool {
-        self.ring.borrow().receivers.iter().any(Option::is_some)
+        self.ring.borrow().heard_by > 0
     }
 
     /// Whether the next event overwrites the oldest.
@@ -119,6 +132,7 @@ impl Bus {
     pub fn subscribe(&self) -> Receiver {
         let mut ring = self.ring.borrow_mut();
         let reader = Reader { next: ring.end(), waker: None };
+        ring.heard_by += 1;
         let index = match ring.receivers.iter().position(Option::is_none) {
             Some(free) => {
                 ring.receivers[free] = Some(reader);
@@ -184,18 +198,22 @@ impl Receiver {
             if closed {
                 return Poll::Ready(Err(RecvError::Closed));
             }
-            reader.waker = Some(cx.waker().clone());
+            if reader.waker.replace(cx.waker().clone()).is_none() {
+                ring.waiting += 1;
+            }
             return Poll::Pending;
         }
         let place = (reader.next - first) as usize;
         reader.next += 1;
-        if place == 0 {
-            // Only who reads the oldest can be the last to need it.
-            let event = Rc::clone(&ring.events[0]);
-            ring.trim();
-            return Poll::Ready(Ok(event));
+        if place == 0 && ring.heard_by == 1 {
+            ring.first += 1;
+            return Poll::Ready(Ok(ring.events.pop_front().expect("what was not received is there")));
         }
-        Poll::Ready(Ok(Rc::clone(&ring.events[place])))
+        let event = Rc::clone(&ring.events[place]);
+        if place == 0 {
+            ring.trim(); // only who reads the oldest can be the last to need it
+        }
+        Poll::Ready(Ok(event))
     }
 
     /// How many events were published before the one that this receiver gets next.
@@ -209,7 +227,9 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         let mut ring = self.ring.borrow_mut();
-        ring.receivers[self.index] = None;
+        let left = ring.receivers[self.index].take();
+        ring.heard_by -= 1;
+        ring.waiting -= usize::from(left.is_some_and(|reader| reader.waker.is_some()));
         ring.trim();
     }
 }
