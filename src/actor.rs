@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::attempt::{Outcome, run_body};
 use crate::error::TaskError;
-use crate::event::{BackoffSource, Event, EventKind};
+use crate::event::{BackoffSource, Event, EventKind, saturating_ms};
 use crate::hub::Hub;
 use crate::policy::RestartPolicy;
 use crate::registry::{Incarnation, Registry};
@@ -146,15 +146,15 @@ pub(crate) async fn run(actor: &Actor) {
             }
             Next::Again => yield_now().await, // [R6]
             Next::Interval(interval) => {
-                let event = actor.backoff_event(attempt, interval, BackoffSource::Success);
-                if !actor.sleep(event, interval).await {
+                actor.announce(attempt, interval, BackoffSource::Success, None);
+                if !actor.sleep(interval).await {
                     break;
                 }
             }
             Next::Backoff { failures, reason } => {
                 let delay = actor.spec.backoff().delay(failures, |high| rt.draw(high));
-                let event = actor.backoff_event(attempt, delay, BackoffSource::Failure).with_reason(reason);
-                if !actor.sleep(event, delay).await {
+                actor.announce(attempt, delay, BackoffSource::Failure, Some(reason));
+                if !actor.sleep(delay).await {
                     break;
                 }
             }
@@ -167,31 +167,43 @@ impl Actor {
     /// One attempt with its events. Also says whether the actor was cancelled before the end was published, which
     /// is the moment that decides what follows (\[R7\]).
     async fn attempt(&self, attempt: u32) -> (Outcome, bool) {
-        self.publish(self.event(EventKind::TaskStarting).with_attempt(attempt));
+        self.tell(EventKind::TaskStarting, |event| event.attempt = Some(attempt));
         self.terms.registry.borrow().attempt_started(self.incarnation, attempt);
         let timeout = self.spec.timeout(self.terms.timeout);
-        let outcome = run_body(&self.terms.hub.rt, &self.spec, self.token.child_token(), timeout).await;
+        let end = run_body(&self.terms.hub.rt, &self.spec, self.token.child_token(), timeout).await;
+        let outcome = Outcome::of(end, |error| self.terms.hub.text_of(error));
         if !matches!(outcome, Outcome::TimedOut { .. }) {
             self.terms.hub.rt.point(PreemptPoint::AfterBody).await;
         }
         self.terms.registry.borrow().attempt_ended(self.incarnation);
-        let failed = |reason| self.event(EventKind::TaskFailed).with_attempt(attempt).with_reason(reason);
+        let tell_failed = |reason| {
+            self.tell(EventKind::TaskFailed, |event| {
+                (event.attempt, event.reason) = (Some(attempt), Some(reason));
+            });
+        };
         match &outcome {
-            Outcome::Ok | Outcome::Canceled => self.publish(self.event(EventKind::TaskStopped)),
-            Outcome::Failed(text) | Outcome::Fatal(text) => self.publish(failed(Arc::clone(text))),
+            Outcome::Ok | Outcome::Canceled => self.tell(EventKind::TaskStopped, |_| ()),
+            Outcome::Failed(text) | Outcome::Fatal(text) => tell_failed(Arc::clone(text)),
             Outcome::TimedOut { timeout } => {
                 self.publish(self.event(EventKind::TimeoutHit).with_attempt(attempt).with_timeout(*timeout));
-                self.publish(failed(timeout_text(*timeout)));
+                tell_failed(timeout_text(*timeout));
             }
         }
         (outcome, self.token.is_cancelled())
     }
 
-    /// Announces the wait; gives the wait itself, whose output is false if it was cancelled (\[R5\]).
-    fn sleep(&self, event: Event, delay: Duration) -> impl Future<Output = bool> {
+    /// Tells of the wait before the next attempt.
+    fn announce(&self, attempt: u32, delay: Duration, source: BackoffSource, reason: Option<Arc<str>>) {
+        self.tell(EventKind::BackoffScheduled, |event| {
+            (event.attempt, event.delay_ms) = (Some(attempt), Some(saturating_ms(delay)));
+            (event.backoff_source, event.reason) = (Some(source), reason);
+        });
+    }
+
+    /// Waits. The output is false if the wait was cancelled (\[R5\]).
+    fn sleep(&self, delay: Duration) -> impl Future<Output = bool> {
         let rt = &self.terms.hub.rt;
         let wake = rt.now().after(delay);
-        self.publish(event); // not in the future, which would have room for the event as long as it lives
         rt.waits_for(WaitsFor::Backoff);
         let mut sleep = (!delay.is_zero()).then(|| unless_cancelled(&self.token, rt.sleep_until(wake)));
         async move {
@@ -203,12 +215,13 @@ impl Actor {
         }
     }
 
-    fn backoff_event(&self, attempt: u32, delay: Duration, source: BackoffSource) -> Event {
-        let event = self.event(EventKind::BackoffScheduled).with_attempt(attempt).with_delay(delay);
-        match source {
-            BackoffSource::Success => event.with_backoff_success(),
-            BackoffSource::Failure => event.with_backoff_failure(),
-        }
+    /// Publishes an event of this task, of which `write` says the rest.
+    fn tell(&self, kind: EventKind, write: impl FnOnce(&mut Event)) {
+        self.terms.hub.tell(|event| {
+            event.kind = kind;
+            event.task = Some(self.spec.name());
+            write(event);
+        });
     }
 
     fn event(&self, kind: EventKind) -> Event {

@@ -28,19 +28,28 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    fn of(result: Result<(), TaskError>) -> Self {
-        match result {
-            Ok(()) => Self::Ok,
-            Err(TaskError::Canceled) => Self::Canceled,
-            Err(error @ TaskError::Fatal { .. }) => Self::Fatal(error.text()),
-            Err(error) => Self::Failed(error.text()),
+    /// `text_of` gives the text that events carry of an error.
+    pub(crate) fn of(end: BodyEnd, text_of: impl FnOnce(&TaskError) -> Arc<str>) -> Self {
+        match end {
+            BodyEnd::Returned(Ok(())) => Self::Ok,
+            BodyEnd::Returned(Err(TaskError::Canceled)) => Self::Canceled,
+            BodyEnd::Returned(Err(error @ TaskError::Fatal { .. })) => Self::Fatal(text_of(&error)),
+            BodyEnd::Returned(Err(error)) => Self::Failed(text_of(&error)),
+            BodyEnd::Panicked(message) => Self::Failed(format!("panic: {message}").into()), // [A5]
+            BodyEnd::TimedOut { timeout } => Self::TimedOut { timeout },
         }
     }
+}
 
-    /// \[A5\]
-    fn of_panic(payload: &(dyn Any + Send)) -> Self {
-        Self::Failed(format!("panic: {}", panic_message(payload)).into())
-    }
+/// How a body ended, or was ended.
+#[derive(Debug)]
+pub(crate) enum BodyEnd {
+    Returned(Result<(), TaskError>),
+    /// With this message.
+    Panicked(String),
+    TimedOut {
+        timeout: Duration,
+    },
 }
 
 /// Begins the body of one attempt, which runs to its end, or to `timeout` from now. A body that is ready when it is polled
@@ -67,29 +76,29 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<BodyEnd> {
         match catch_unwind(AssertUnwindSafe(|| self.body.as_mut().poll(cx))) {
-            Ok(Poll::Ready(result)) => return Poll::Ready(Outcome::of(result)),
-            Err(payload) => return Poll::Ready(Outcome::of_panic(&*payload)),
+            Ok(Poll::Ready(result)) => return Poll::Ready(BodyEnd::Returned(result)),
+            Err(payload) => return Poll::Ready(BodyEnd::Panicked(panic_message(&*payload))),
             Ok(Poll::Pending) => {}
         }
         let Some((timeout, sleep)) = &mut self.deadline else { return Poll::Pending };
-        Pin::new(sleep).poll(cx).map(|()| Outcome::TimedOut { timeout: *timeout })
+        Pin::new(sleep).poll(cx).map(|()| BodyEnd::TimedOut { timeout: *timeout })
     }
 }
 
 impl Future for Running {
-    type Output = Outcome;
+    type Output = BodyEnd;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Poll::Ready(outcome) = self.poll_outcome(cx) else { return Poll::Pending };
-        if matches!(outcome, Outcome::TimedOut { .. }) {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BodyEnd> {
+        let Poll::Ready(end) = self.poll_end(cx) else { return Poll::Pending };
+        if matches!(end, BodyEnd::TimedOut { .. }) {
             self.context.cancel();
         }
         let body = std::mem::replace(&mut self.body, Box::pin(pending()));
         // What a body does while it is dropped is its own affair, and so is a panic there.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(body)));
-        Poll::Ready(outcome)
+        Poll::Ready(end)
     }
 }
 

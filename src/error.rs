@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+/// How the text of a fatal error begins.
+const FATAL: &str = "fatal error (no retry): ";
+
+/// How the text of a failure begins.
+const FAIL: &str = "execution failed: ";
+
 /// How one attempt of a task went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TaskError {
@@ -15,13 +21,13 @@ pub enum TaskError {
         timeout: Duration,
     },
     /// The task cannot go on and must not be restarted.
-    #[error("fatal error (no retry): {reason}")]
+    #[error("{FATAL}{reason}")]
     Fatal {
         /// What the body said.
         reason: String,
     },
     /// The attempt failed. Retryable.
-    #[error("execution failed: {reason}")]
+    #[error("{FAIL}{reason}")]
     Fail {
         /// What the body said.
         reason: String,
@@ -41,9 +47,18 @@ impl TaskError {
     /// The text that events carry: what `Display` writes, in one piece.
     pub(crate) fn text(&self) -> Arc<str> {
         match self {
-            Self::Fatal { reason } => ["fatal error (no retry): ", reason].concat().into(),
-            Self::Fail { reason } => ["execution failed: ", reason].concat().into(),
+            Self::Fatal { reason } => [FATAL, reason].concat().into(),
+            Self::Fail { reason } => [FAIL, reason].concat().into(),
             Self::Timeout { .. } | Self::Canceled => self.to_string().into(),
+        }
+    }
+
+    /// Whether this is what [`TaskError::text`] gives; no where finding out costs as much.
+    pub(crate) fn has_text(&self, text: &str) -> bool {
+        match self {
+            Self::Fatal { reason } => text.strip_prefix(FATAL) == Some(reason),
+            Self::Fail { reason } => text.strip_prefix(FAIL) == Some(reason),
+            Self::Timeout { .. } | Self::Canceled => false,
         }
     }
 

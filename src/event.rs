@@ -141,6 +141,14 @@ impl Event {
         }
     }
 
+    /// Makes it say nothing, as [`Event::unstamped`] does.
+    pub(crate) fn wipe(&mut self) {
+        (self.timeout_ms, self.delay_ms, self.attempt) = (None, None, None);
+        self.backoff_source = None;
+        (self.reason, self.task) = (None, None);
+        self.spec = None;
+    }
+
     /// Sets the reason.
     #[must_use]
     pub fn with_reason(mut self, reason: impl Into<Arc<str>>) -> Self {
@@ -251,7 +259,7 @@ impl Event {
 pub(crate) const LISTENER_NAME: &str = "subscriber_listener";
 
 /// Whole milliseconds of `span`, at most `u32::MAX`.
-fn saturating_ms(span: Duration) -> u32 {
+pub(crate) fn saturating_ms(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }
 

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::bus::Bus;
-use crate::event::Event;
+use crate::error::TaskError;
+use crate::event::{Event, EventKind};
 use crate::runtime::{Delivery, JobKey, Role, Rt, Shared, WaitsFor};
 use crate::sync::Inbox;
 
@@ -32,8 +33,10 @@ pub(crate) struct Hub {
     couriers: RefCell<BTreeMap<u64, Courier>>,
     /// The runtime wants to know what is touched.
     is_heeded: bool,
-    /// Memory of events that nobody has any more, for later ones.
+    /// Events that nobody has any more and that say nothing: memory for later ones.
     spare: RefCell<Vec<Rc<Event>>>,
+    /// The text of the last error. Most bodies that fail again fail in the same way.
+    last_text: RefCell<Arc<str>>,
 }
 
 /// Memory is kept for so many events at most.
@@ -54,6 +57,7 @@ impl Hub {
             observer,
             couriers: RefCell::default(),
             spare: RefCell::default(),
+            last_text: RefCell::new(Arc::from("")),
         }
     }
 
@@ -66,9 +70,21 @@ impl Hub {
     }
 
     /// Publishes to the bus (\[S1\]). Never waits.
-    pub(crate) fn publish(self: &Rc<Self>, mut event: Event) {
-        self.stamp(&mut event);
-        let event = self.share(event);
+    pub(crate) fn publish(self: &Rc<Self>, event: Event) {
+        self.tell(|blank| *blank = event);
+    }
+
+    /// As [`Hub::publish`], of an event that is written where it stays.
+    #[inline]
+    pub(crate) fn tell(self: &Rc<Self>, write: impl FnOnce(&mut Event)) {
+        let mut event = self.blank();
+        let blank = Rc::get_mut(&mut event).expect("nobody else has it");
+        write(blank);
+        self.stamp(blank);
+        self.send(event);
+    }
+
+    fn send(self: &Rc<Self>, event: Rc<Event>) {
         match self.rt.delivery() {
             Delivery::Late => self.post(event),
             // What one publisher sends stays in order.
@@ -84,24 +100,25 @@ impl Hub {
     /// Stamps a notice that goes to the subscribers alone (\[S8\]).
     pub(crate) fn notice(&self, mut event: Event) -> Rc<Event> {
         self.stamp(&mut event);
-        self.share(event)
+        Rc::new(event)
     }
 
-    fn share(&self, event: Event) -> Rc<Event> {
+    /// An event that says nothing and that nobody else has.
+    fn blank(&self) -> Rc<Event> {
         let spare = self.spare.borrow_mut().pop();
-        match spare {
-            Some(mut memory) => {
-                *Rc::get_mut(&mut memory).expect("nobody else has what is spare") = event;
-                memory
-            }
-            None => Rc::new(event),
-        }
+        spare.unwrap_or_else(|| Rc::new(Event::unstamped(EventKind::TaskStarting)))
     }
 
     /// Lets go of an event. What it carries is dropped if nobody else has it, and its memory kept.
+    #[inline]
     pub(crate) fn let_go(&self, mut event: Rc<Event>) {
-        let Some(last) = Rc::get_mut(&mut event) else { return };
-        (last.task, last.reason, last.spec) = (None, None, None); // foreign code may run here and publish
+        if let Some(last) = Rc::get_mut(&mut event) {
+            last.wipe(); // foreign code may run here and publish
+            self.keep(event);
+        }
+    }
+
+    fn keep(&self, event: Rc<Event>) {
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE_MAX {
             spare.push(event);
@@ -124,6 +141,15 @@ impl Hub {
         }
     }
 
+    /// The text that events carry of this error.
+    pub(crate) fn text_of(&self, error: &TaskError) -> Arc<str> {
+        let mut last = self.last_text.borrow_mut();
+        if !error.has_text(&last) {
+            *last = error.text();
+        }
+        Arc::clone(&last)
+    }
+
     fn deliver(&self, event: Rc<Event>) {
         if let Some(observer) = &self.observer {
             observer.delivered(event.seq);
@@ -135,7 +161,8 @@ impl Hub {
     fn is_behind(&self) -> bool {
         let couriers = self.couriers.borrow();
         let courier = |publisher| couriers.get(&publisher);
-        !couriers.is_empty() && courier(self.rt.publisher()).is_some_and(|courier| !courier.parcels.is_empty())
+        !couriers.is_empty()
+            && courier(self.rt.publisher()).is_some_and(|courier| !courier.parcels.is_empty())
     }
 
     /// Leaves an event to the courier of its publisher.
