@@ -320,7 +320,9 @@ impl Rt {
     pub fn sleep_until(&self, deadline: Nanos) -> Sleep {
         Sleep { runtime: self.clone(), deadline, timer: None }
     }
+}
 
+impl dyn Runtime {
     /// Yields if the runtime wants this place to be interrupted.
     pub(crate) fn point(&self, point: PreemptPoint) -> Point<'_> {
         Point { rt: self, point: Some(point) }
@@ -329,7 +331,7 @@ impl Rt {
 
 /// See [`Rt::point`].
 pub(crate) struct Point<'a> {
-    rt: &'a Rt,
+    rt: &'a dyn Runtime,
     /// Nothing once the runtime was asked.
     point: Option<PreemptPoint>,
 }

@@ -15,7 +15,7 @@ use crate::attempt::panic_message;
 use crate::bus::{Receiver, RecvError};
 use crate::event::Event;
 use crate::hub::Hub;
-use crate::runtime::{JobKey, PreemptPoint, Role, Shared, WaitsFor};
+use crate::runtime::{JobKey, PreemptPoint, Role, Runtime, Shared, WaitsFor};
 
 /// Queue length of a subscriber that does not choose one.
 pub const DEFAULT_QUEUE_CAPACITY: usize = 1024;
@@ -219,8 +219,9 @@ impl SubscriberSet {
     }
 
     async fn listen(self: Rc<Self>, mut receiver: Receiver) {
+        let rt: &dyn Runtime = &*self.hub.rt;
         loop {
-            self.hub.rt.waits_for(WaitsFor::Bus);
+            rt.waits_for(WaitsFor::Bus);
             let received = poll_fn(|cx| {
                 let received = receiver.poll_recv(cx);
                 if received.is_pending() {
@@ -233,7 +234,7 @@ impl SubscriberSet {
                 Ok(event) => {
                     self.listener.passes(1);
                     self.listener.in_hand.set(true);
-                    self.hub.rt.point(PreemptPoint::ListenerReceived).await;
+                    rt.point(PreemptPoint::ListenerReceived).await;
                     self.emit(&event);
                     self.listener.in_hand.set(false);
                     self.hub.let_go(event);
@@ -284,12 +285,20 @@ impl SubscriberSet {
     }
 
     async fn work(self: Rc<Self>, lane: Rc<Lane>) {
+        let rt: &dyn Runtime = &*self.hub.rt;
         loop {
-            self.hub.rt.waits_for(WaitsFor::Queue);
+            rt.waits_for(WaitsFor::Queue);
             let event = lane.take(&self.hub).await;
-            self.hub.rt.point(PreemptPoint::WorkerTook).await;
-            self.hub.rt.waits_for(WaitsFor::Handler);
-            match handle(&*lane.subscriber, &event).await {
+            rt.point(PreemptPoint::WorkerTook).await;
+            let handled = match handle(&*lane.subscriber, &event) {
+                Ok(Handled::Now) => Ok(()),
+                Ok(Handled::Later(handling)) => {
+                    rt.waits_for(WaitsFor::Handler);
+                    finish(handling).await
+                }
+                Err(message) => Err(message),
+            };
+            match handled {
                 Ok(()) => lane.count(|counters| counters.handled += 1),
                 Err(message) => {
                     lane.count(|counters| counters.panicked += 1);
@@ -351,13 +360,13 @@ impl Lane {
     }
 }
 
-/// Runs the handler for one event; a panic becomes its message.
-async fn handle(subscriber: &dyn Subscribe, event: &Event) -> Result<(), String> {
-    let made = catch_unwind(AssertUnwindSafe(|| subscriber.on_event(event)));
-    let mut handling = match made.map_err(|payload| panic_message(&*payload))? {
-        Handled::Now => return Ok(()),
-        Handled::Later(future) => future,
-    };
+/// Calls the handler for one event; a panic becomes its message.
+fn handle<'a>(subscriber: &'a dyn Subscribe, event: &'a Event) -> Result<Handled<'a>, String> {
+    catch_unwind(AssertUnwindSafe(|| subscriber.on_event(event))).map_err(|payload| panic_message(&*payload))
+}
+
+/// Runs the rest of a handler; a panic becomes its message.
+async fn finish(mut handling: LocalBoxFuture<'_, ()>) -> Result<(), String> {
     let done = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx))) {
         Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
         Ok(Poll::Pending) => Poll::Pending,
