@@ -82,10 +82,11 @@ impl BackoffPolicy {
     /// it is called at most once, and not at all where only one delay is possible.
     #[must_use]
     pub fn delay(&self, failures: u32, draw: impl FnOnce(u64) -> u64) -> Duration {
-        let base_ns = nanos(self.base(failures));
+        let base = self.base(failures);
+        let base_ns = nanos(base);
         let max_ns = nanos(self.max);
         let (low, high) = match self.jitter {
-            JitterPolicy::None => (base_ns, base_ns),
+            JitterPolicy::None => return base,
             JitterPolicy::Full => (0, base_ns),
             JitterPolicy::Equal => (base_ns - base_ns / 2, base_ns),
             JitterPolicy::Decorrelated => {

@@ -116,7 +116,7 @@ struct Lane {
     closed: Cell<bool>,
     /// The worker has taken an event and is not done with it.
     in_hand: Cell<bool>,
-    worker: RefCell<Option<Waker>>,
+    worker: Cell<Option<Waker>>,
     counters: Cell<SubscriberCounters>,
 }
 
@@ -140,7 +140,7 @@ impl Lane {
             }
             None => {
                 hub.touches(Shared::QueueEnd);
-                *self.worker.borrow_mut() = Some(cx.waker().clone());
+                self.worker.set(Some(cx.waker().clone()));
                 Poll::Pending
             }
         })
@@ -170,7 +170,7 @@ struct ListenerState {
     /// How many events the listener has received or lost: the position on the bus of the one that it receives next.
     position: Cell<u64>,
     /// Whoever waits for all queues to run empty.
-    drain: RefCell<Option<Waker>>,
+    drain: Cell<Option<Waker>>,
 }
 
 impl ListenerState {
@@ -179,8 +179,7 @@ impl ListenerState {
     }
 
     fn progress(&self) {
-        let waker = self.drain.borrow_mut().take();
-        if let Some(waker) = waker {
+        if let Some(waker) = self.drain.take() {
             waker.wake();
         }
     }
@@ -275,8 +274,7 @@ impl SubscriberSet {
                     }
                 }
                 None => {
-                    let worker = lane.worker.borrow_mut().take();
-                    if let Some(worker) = worker {
+                    if let Some(worker) = lane.worker.take() {
                         worker.wake();
                     }
                 }
@@ -319,7 +317,7 @@ impl SubscriberSet {
         if listener_idle && self.lanes.iter().all(|lane| lane.is_idle()) {
             return Poll::Ready(());
         }
-        *self.listener.drain.borrow_mut() = Some(cx.waker().clone());
+        self.listener.drain.set(Some(cx.waker().clone()));
         Poll::Pending
     }
 
@@ -354,7 +352,7 @@ impl Lane {
             queue: RefCell::new(VecDeque::new()),
             closed: Cell::new(false),
             in_hand: Cell::new(false),
-            worker: RefCell::new(None),
+            worker: Cell::new(None),
             counters: Cell::new(SubscriberCounters::default()),
         })
     }

@@ -443,6 +443,21 @@ impl Chooser {
         value
     }
 
+    /// Whether one of several timers due at one instant waits for its own turn, where `ready` lanes are ready: a choice of its
+    /// own, because few sleepers on a coarse clock make more of these than of most others.
+    #[inline]
+    pub(crate) fn holds_back(&mut self, ready: u32) -> bool {
+        let site = Site::TimerTie;
+        match &mut self.source {
+            Source::Drawn(strategy, numbers) if self.walks && !self.calm => {
+                let value = strategy.decides(numbers, site, 2);
+                self.made.push(Choice { site, arity: 2, value });
+                value == 1
+            }
+            _ => self.choose(site, None, 2, ready) == 1,
+        }
+    }
+
     /// The place of the future that runs, under a random walk. Where only one is ready none is drawn.
     #[inline]
     pub(crate) fn walks(&mut self, ready: u32) -> Option<u32> {

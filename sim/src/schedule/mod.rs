@@ -385,7 +385,8 @@ impl Strategy {
     }
 
     /// As [`Strategy::decide`], where nobody is interrupted.
-    fn decides(&mut self, numbers: &mut Numbers, site: Site, arity: u32) -> u32 {
+    #[inline]
+    pub(crate) fn decides(&mut self, numbers: &mut Numbers, site: Site, arity: u32) -> u32 {
         match self.way {
             Way::Fifo | Way::Count => fifo::decide(),
             Way::Mutate => {

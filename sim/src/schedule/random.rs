@@ -21,6 +21,7 @@ impl Temper {
     }
 
     /// How a choice that is no preemption point comes out.
+    #[inline]
     pub(super) fn decide(self, numbers: &mut Numbers, site: Site, arity: u32) -> u32 {
         match site {
             Site::TimerTie => u32::from(self.tie > 0 && numbers.chance((self.tie, 16))),

@@ -280,7 +280,7 @@ impl State {
         if self.is_watched && self.chooser.is_guided() {
             self.tell_due(due);
         }
-        if !is_first && self.choose(Site::TimerTie, 2) != 0 {
+        if !is_first && self.chooser.holds_back(self.slots.ready_count()) {
             self.held.push(due);
             return None;
         }
