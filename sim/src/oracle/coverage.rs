@@ -300,25 +300,31 @@ impl Sink for Coverage {
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
-        match &record.what {
-            What::Event(event) => self.event(event, texts),
-            What::Call { op, call: Call::Run(_) | Call::Serve } if self.run_op.is_none() => {
-                self.run_op = Some(*op);
-                // A shutdown that was asked for before stays asked for.
-                if self.run == 0 {
-                    self.run_goes(1);
-                }
-            }
-            What::Answer { op, answer } if self.run_op == Some(*op) => match answer {
-                Answer::Done | Answer::GraceExceeded(_) => self.run_goes(5),
-                _ => {
-                    self.run_op = None;
-                    if self.run == 1 {
-                        self.run_goes(0);
+        self.record_all(std::slice::from_ref(record), texts);
+    }
+
+    fn record_all(&mut self, records: &[Record], texts: &Texts) {
+        for record in records {
+            match &record.what {
+                What::Event(event) => self.event(event, texts),
+                What::Call { op, call: Call::Run(_) | Call::Serve } if self.run_op.is_none() => {
+                    self.run_op = Some(*op);
+                    // A shutdown that was asked for before stays asked for.
+                    if self.run == 0 {
+                        self.run_goes(1);
                     }
                 }
-            },
-            _ => {}
+                What::Answer { op, answer } if self.run_op == Some(*op) => match answer {
+                    Answer::Done | Answer::GraceExceeded(_) => self.run_goes(5),
+                    _ => {
+                        self.run_op = None;
+                        if self.run == 1 {
+                            self.run_goes(0);
+                        }
+                    }
+                },
+                _ => {}
+            }
         }
     }
 }

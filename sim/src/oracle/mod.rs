@@ -250,6 +250,17 @@ impl Sink for Rules {
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
+        self.record_all(std::slice::from_ref(record), texts);
+    }
+
+    fn record_all(&mut self, records: &[Record], texts: &Texts) {
+        records.iter().for_each(|record| self.take(record, texts));
+    }
+}
+
+impl Rules {
+    #[inline(always)]
+    fn take(&mut self, record: &Record, texts: &Texts) {
         if self.over {
             return; // what a world drops when it is taken down says nothing about the runtime
         }
@@ -279,9 +290,7 @@ impl Sink for Rules {
             other => self.observe(other, &now),
         }
     }
-}
 
-impl Rules {
     #[inline(never)]
     fn event(&mut self, event: &EventNote, now: &Now<'_>) {
         let Self { state, delivery, trackers, run, report, .. } = self;

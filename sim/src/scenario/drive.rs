@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,7 +44,11 @@ pub fn drive(
     let stage = Stage::new(Rc::new(world.handle()), scenario, texts, sink);
     stage.begin(scenario);
     stage.raise_curtain(scenario);
-    world.run(limits, |end| stage.end(end))
+    let run = AssertUnwindSafe(|| world.run(limits, |end| stage.end(end)));
+    catch_unwind(run).unwrap_or_else(|panic| {
+        stage.tell();
+        resume_unwind(panic)
+    })
 }
 
 /// A scenario that runs on another host than a world of an engine.
@@ -86,6 +90,9 @@ struct Stage {
     sink: Rc<RefCell<dyn Sink>>,
     /// Nobody reads the records.
     deaf: bool,
+    /// What the sink was not told yet, and how much of that it is told at once.
+    untold: RefCell<Vec<Record>>,
+    batch: usize,
     decls: Vec<Rc<Decl>>,
     grace: Span,
     /// Limit of one attempt for tasks without their own.
@@ -97,6 +104,10 @@ struct Stage {
     turn: Cell<u64>,
     records: Cell<u64>,
 }
+
+/// How many records a patient sink is told at once: each of its parts comes by in turn and not for each record, so that
+/// their code, which together is larger than a cache of instructions, is fetched for all of them once.
+const BATCH: usize = 128;
 
 /// A turn that makes more records than this, and 16 for each task of the scenario, never ends.
 const RECORDS_PER_TURN_MAX: u64 = 200_000;
@@ -119,11 +130,18 @@ impl Stage {
             .iter()
             .map(|decl| Rc::new(Decl { decl: decl.clone(), name: Arc::from(decl.name.as_str()) }))
             .collect();
+        let (deaf, batch) = match &*sink.borrow() {
+            sink if sink.is_deaf() => (true, 0),
+            sink if sink.is_patient() => (false, BATCH),
+            _ => (false, 1),
+        };
         Rc::new(Self {
             world,
             texts: Rc::clone(texts),
             sink: Rc::clone(sink),
-            deaf: sink.borrow().is_deaf(),
+            deaf,
+            untold: RefCell::new(Vec::with_capacity(batch)),
+            batch,
             decls,
             grace: scenario.config.grace,
             timeout: scenario.config.timeout,
@@ -177,8 +195,20 @@ impl Stage {
             self.count_record(turn, at_ns);
         }
         if !self.deaf {
-            self.sink.borrow_mut().record(&Record { at_ns, turn, what }, &self.texts.borrow());
+            let mut untold = self.untold.borrow_mut();
+            untold.push(Record { at_ns, turn, what });
+            if untold.len() >= self.batch {
+                drop(untold);
+                self.tell();
+            }
         }
+    }
+
+    /// Tells the sink what it was not told yet.
+    fn tell(&self) {
+        let mut untold = self.untold.borrow_mut();
+        let told = untold.drain(..);
+        self.sink.borrow_mut().record_all(told.as_slice(), &self.texts.borrow());
     }
 
     /// Nothing else could take the world back from a future that keeps publishing without a yield.
@@ -487,6 +517,7 @@ impl Stage {
             End::Stopped => unreachable!("no scenario stops its world"),
         };
         self.record(What::End(note));
+        self.tell();
         self.over.set(true);
     }
 

@@ -138,9 +138,9 @@ pub(crate) struct Judges {
 }
 
 impl Judges {
-    fn tell(&mut self, record: &Record, texts: &Texts) {
-        self.rules.record(record, texts);
-        self.monitor.record(record, texts);
+    fn tell(&mut self, records: &[Record], texts: &Texts) {
+        self.rules.record_all(records, texts);
+        self.monitor.record_all(records, texts);
     }
 }
 
@@ -162,24 +162,32 @@ impl Sink for Judges {
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
-        self.hash.record(record, texts);
-        match self.canary.as_mut().and_then(|canary| canary.lie(record)) {
-            Some(lie) => self.tell(&lie, texts),
-            None => self.tell(record, texts),
+        self.record_all(std::slice::from_ref(record), texts);
+    }
+
+    fn record_all(&mut self, records: &[Record], texts: &Texts) {
+        self.hash.record_all(records, texts);
+        match self.canary {
+            None => self.tell(records, texts),
+            Some(_) => records.iter().for_each(|record| {
+                let lie = self.canary.as_mut().and_then(|canary| canary.lie(record));
+                self.tell(std::slice::from_ref(lie.as_ref().unwrap_or(record)), texts);
+            }),
         }
         if let Some(coverage) = &mut self.coverage {
-            coverage.record(record, texts);
+            coverage.record_all(records, texts);
         }
-        self.records += 1;
-        match &record.what {
-            What::Event(_) => self.events += 1,
-            What::End(end) => {
-                let (verdict, detail) = explain_end(end, texts);
-                self.end = Some(verdict);
-                self.detail = detail;
-            }
-            _ => {}
+        self.records += records.len() as u64;
+        self.events += records.iter().filter(|record| matches!(record.what, What::Event(_))).count() as u64;
+        if let Some(Record { what: What::End(end), .. }) = records.last() {
+            let (verdict, detail) = explain_end(end, texts);
+            self.end = Some(verdict);
+            self.detail = detail;
         }
+    }
+
+    fn is_patient(&self) -> bool {
+        true
     }
 }
 

@@ -85,7 +85,7 @@ impl Sink for Unseen {
         if !self.is_known {
             let mut judges = self.judges.borrow_mut();
             judges.begin(self.header.as_ref().expect("it began"), texts);
-            self.records.iter().for_each(|record| judges.record(record, texts));
+            judges.record_all(&self.records, texts);
         }
     }
 }

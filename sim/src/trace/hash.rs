@@ -70,11 +70,17 @@ impl Sink for TraceHash {
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
-        self.records += 1;
-        let mut encoder = Encoder { bytes: &mut self.bytes, numbers: &mut self.numbers, texts };
-        encoder.record(record.at_ns, &record.what);
-        if self.bytes.len() >= BLOCK_BYTES {
-            self.flush();
+        self.record_all(std::slice::from_ref(record), texts);
+    }
+
+    fn record_all(&mut self, records: &[Record], texts: &Texts) {
+        self.records += records.len() as u64;
+        for record in records {
+            let mut encoder = Encoder { bytes: &mut self.bytes, numbers: &mut self.numbers, texts };
+            encoder.record(record.at_ns, &record.what);
+            if self.bytes.len() >= BLOCK_BYTES {
+                self.flush();
+            }
         }
     }
 }
@@ -169,6 +175,7 @@ impl Encoder<'_> {
         texts.iter().for_each(|&text| self.text(text));
     }
 
+    #[inline]
     fn record(&mut self, at_ns: u64, what: &What) {
         match what {
             What::Event(event) => self.event(at_ns, event),
@@ -239,10 +246,12 @@ impl Encoder<'_> {
         self.bytes.extend_from_slice(&line);
     }
 
+    #[inline]
     fn body(&mut self, at_ns: u64, tag: u8, task: Text, attempt: u32) {
         self.named(at_ns, tag, task, attempt.to_le_bytes());
     }
 
+    #[inline]
     fn numbered(&mut self, at_ns: u64, tag: u8, text: Text, number: u64) {
         self.named(at_ns, tag, text, number.to_le_bytes());
     }
@@ -263,23 +272,48 @@ impl Encoder<'_> {
         }
     }
 
+    #[inline]
     fn event(&mut self, at_ns: u64, event: &EventNote) {
         let EventNote { seq, wall_ns, kind, task, reason, attempt, timeout_ms, delay_ms, source } = *event;
-        let mut head = [1; 26];
-        head[..8].copy_from_slice(&at_ns.to_le_bytes());
-        head[9..17].copy_from_slice(&seq.to_le_bytes());
-        head[17..25].copy_from_slice(&wall_ns.to_le_bytes());
-        head[25] = kind as u8;
-        self.bytes.extend_from_slice(&head);
-        self.optional_text(task);
-        self.optional_text(reason);
-        let mut tail = [0; 25];
-        for (place, value) in [attempt, timeout_ms, delay_ms].into_iter().enumerate() {
-            let word = value.map_or(u64::MAX, u64::from).to_le_bytes();
-            tail[8 * place..8 * place + 8].copy_from_slice(&word);
+        let mut line = [1; 64];
+        line[..8].copy_from_slice(&at_ns.to_le_bytes());
+        line[9..17].copy_from_slice(&seq.to_le_bytes());
+        line[17..25].copy_from_slice(&wall_ns.to_le_bytes());
+        line[25] = kind as u8;
+        let mut len = 26;
+        for text in [task, reason] {
+            let known = match text {
+                None => None,
+                Some(text) => match self.numbers.known(text) {
+                    Some(number) => Some(number),
+                    None => {
+                        self.append(&line, len);
+                        self.u8(1);
+                        self.spell(text);
+                        len = 0;
+                        continue;
+                    }
+                },
+            };
+            line[len] = u8::from(known.is_some());
+            line[len + 1..len + 5].copy_from_slice(&known.unwrap_or(0).to_le_bytes());
+            len += if known.is_some() { 5 } else { 1 };
         }
-        tail[24] = source.map_or(0, |source| 1 + source as u8);
-        self.bytes.extend_from_slice(&tail);
+        for value in [attempt, timeout_ms, delay_ms] {
+            let word = value.map_or(u64::MAX, u64::from);
+            line[len..len + 8].copy_from_slice(&word.to_le_bytes());
+            len += 8;
+        }
+        line[len] = source.map_or(0, |source| 1 + source as u8);
+        self.append(&line, len + 1);
+    }
+
+    /// Appends the first `len` bytes of a line: all of it, whose length is known here, and then takes the rest away.
+    #[inline]
+    fn append<const N: usize>(&mut self, line: &[u8; N], len: usize) {
+        let end = self.bytes.len() + len;
+        self.bytes.extend_from_slice(line);
+        self.bytes.truncate(end);
     }
 
     fn call(&mut self, call: &Call) {

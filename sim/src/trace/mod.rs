@@ -443,6 +443,16 @@ pub trait Sink {
     /// Called for each record, in order. Texts may have come since the last call.
     fn record(&mut self, record: &Record, texts: &Texts);
 
+    /// Called for several records in place of [`Sink::record`] for each.
+    fn record_all(&mut self, records: &[Record], texts: &Texts) {
+        records.iter().for_each(|record| self.record(record, texts));
+    }
+
+    /// Whether it may be told of a record later, together with others, as long as that is before the end of the run.
+    fn is_patient(&self) -> bool {
+        false
+    }
+
     /// Whether it does not care what is recorded, so that nothing need be.
     fn is_deaf(&self) -> bool {
         false

@@ -563,14 +563,20 @@ impl Sink for Monitor {
     }
 
     fn record(&mut self, record: &Record, texts: &Texts) {
-        if self.deaf {
-            return;
-        }
-        self.records += 1;
-        if record.at_ns != self.world.now_ns || self.run.phase == Phase::Over {
-            self.look_back(record, texts);
-        } else {
-            self.take(record, texts);
+        self.record_all(std::slice::from_ref(record), texts);
+    }
+
+    fn record_all(&mut self, records: &[Record], texts: &Texts) {
+        for record in records {
+            if self.deaf {
+                return;
+            }
+            self.records += 1;
+            if record.at_ns != self.world.now_ns || self.run.phase == Phase::Over {
+                self.look_back(record, texts);
+            } else {
+                self.take(record, texts);
+            }
         }
     }
 }
