@@ -287,7 +287,12 @@ impl Footprint {
 
     /// The resources that it has to do with, other than as a step of `lane`. [`Footprint::EVERYTHING`] is none.
     pub(super) fn resources(self, lane: u32) -> impl Iterator<Item = Resource> {
-        let mut rest = self.besides(lane) & !(1 << EVERYTHING);
+        self.resources_but(lane, 0)
+    }
+
+    /// As [`Footprint::resources`], without those of these classes.
+    pub(super) fn resources_but(self, lane: u32, classes: u128) -> impl Iterator<Item = Resource> {
+        let mut rest = self.besides(lane) & !(1 << EVERYTHING | classes);
         std::iter::from_fn(move || {
             let class = (rest != 0).then(|| rest.trailing_zeros())?;
             let resource = Resource::of_class(class);

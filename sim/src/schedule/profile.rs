@@ -52,6 +52,10 @@ pub struct Profile {
     steps: Vec<Step>,
     /// Where the steps of each lane begin, and one more.
     starts: Vec<u32>,
+    /// The instants of each lane with where its steps at each begin, by lane, and one more of nobody; and where those of
+    /// each lane begin, and one more.
+    instants: Vec<(u64, u32)>,
+    first_instants: Vec<u32>,
     /// Steps of each lane at an instant at which it makes any, on average.
     usual: Vec<u32>,
     /// Who spawned whom and when: child, parent, instant.
@@ -62,6 +66,9 @@ pub struct Profile {
     running: u32,
     /// Where in `spawns` those of the running step begin.
     spawned_before: usize,
+    /// Memory for what is put in order.
+    unordered: Vec<Step>,
+    places: Vec<u32>,
 }
 
 /// The instant that it is.
@@ -86,6 +93,8 @@ impl Profile {
         (self.contested, self.crowded, self.instant) = (0, 0, Instant::default());
         self.steps.clear();
         self.starts.clear();
+        self.instants.clear();
+        self.first_instants.clear();
         self.usual.clear();
         self.spawns.clear();
         self.owed.clear();
@@ -159,9 +168,10 @@ impl Profile {
     pub(super) fn close(&mut self) {
         self.leave_instant();
         self.instant.steps = 0;
-        let is_shared = self.contended();
+        let shared = self.contended();
         self.sort();
-        self.find_shared(&is_shared);
+        self.find_instants();
+        self.find_shared(shared);
         for number in (0..self.spawns.len()).rev() {
             let (child, parent, at_ns) = self.spawns[number];
             let steps = self.steps_with_children(child, at_ns);
@@ -169,8 +179,8 @@ impl Profile {
         }
     }
 
-    /// What steps of different lanes at one instant contend for. The steps are still in order.
-    fn contended(&self) -> [bool; Resource::COUNT] {
+    /// The classes of what steps of different lanes at one instant contend for. The steps are still in order.
+    fn contended(&self) -> u128 {
         #[derive(Clone, Copy)]
         struct Seen {
             at_ns: u64,
@@ -181,48 +191,74 @@ impl Profile {
         const MANY: u32 = u32::MAX;
         let nobody = Seen { at_ns: u64::MAX, lane: 0, touched: Footprint::NONE };
         let mut seen = [nobody; Resource::COUNT];
-        let mut is_shared = [false; Resource::COUNT];
+        let mut shared = 0;
         for step in &self.steps {
-            for resource in step.touched.resources(step.lane) {
+            for resource in step.touched.resources_but(step.lane, shared) {
                 let seen = &mut seen[resource.index()];
                 if seen.at_ns != step.at_ns {
                     *seen = Seen { at_ns: step.at_ns, ..nobody };
                 }
                 let by_others = seen.lane != 0 && seen.lane != step.lane;
-                is_shared[resource.index()] |=
-                    by_others && step.touched.conflicts_over(seen.touched, resource);
+                if by_others && step.touched.conflicts_over(seen.touched, resource) {
+                    shared |= resource.classes();
+                }
                 seen.touched.add(step.touched);
                 seen.lane = if by_others { MANY } else { step.lane };
             }
         }
-        is_shared
+        shared
     }
 
     /// Puts the steps of a lane together, in the order in which they were made.
     fn sort(&mut self) {
-        self.steps.sort_by_key(|step| step.lane);
-        let lanes = self.steps.last().map_or(0, |step| step.lane as usize + 1);
-        let mut start = 0;
-        for lane in 0..lanes as u32 {
-            self.starts.push(start as u32);
-            let end = start + self.steps[start..].partition_point(|step| step.lane == lane);
-            let instants = self.steps[start..end].chunk_by(|one, other| one.at_ns == other.at_ns).count();
-            self.usual.push((end - start).div_ceil(instants.max(1)) as u32);
-            start = end;
+        let Self { steps, starts, unordered, places, .. } = self;
+        let lanes = steps.iter().map(|step| step.lane as usize + 1).max().unwrap_or(0);
+        starts.resize(lanes + 1, 0);
+        steps.iter().for_each(|step| starts[step.lane as usize + 1] += 1);
+        for lane in 0..lanes {
+            starts[lane + 1] += starts[lane];
         }
-        self.starts.push(start as u32);
+        places.clone_from(starts);
+        std::mem::swap(steps, unordered);
+        steps.clone_from(unordered);
+        for step in unordered.drain(..) {
+            let place = &mut places[step.lane as usize];
+            steps[*place as usize] = step;
+            *place += 1;
+        }
+        places.clear();
     }
 
     /// The steps are put together by lane.
-    fn find_shared(&mut self, is_shared: &[bool; Resource::COUNT]) {
-        let mut last_lane = [0; Resource::COUNT];
-        let mut found = [None; Resource::COUNT];
-        for step in &self.steps {
-            for resource in step.touched.resources(step.lane).filter(|resource| is_shared[resource.index()]) {
-                let index = resource.index();
-                if std::mem::replace(&mut last_lane[index], step.lane) != step.lane {
-                    found[index].get_or_insert(Shared { resource, lanes: 0 }).lanes += 1;
+    fn find_instants(&mut self) {
+        for ends in self.starts.windows(2) {
+            let (start, end) = (ends[0] as usize, ends[1] as usize);
+            let first = self.instants.len();
+            self.first_instants.push(first as u32);
+            let mut latest = None;
+            for (number, step) in (ends[0]..).zip(&self.steps[start..end]) {
+                if latest.replace(step.at_ns) != Some(step.at_ns) {
+                    self.instants.push((step.at_ns, number));
                 }
+            }
+            let instants = self.instants.len() - first;
+            self.usual.push((end - start).div_ceil(instants.max(1)) as u32);
+        }
+        self.first_instants.push(self.instants.len() as u32);
+        self.instants.push((u64::MAX, self.steps.len() as u32));
+    }
+
+    /// The steps are put together by lane.
+    fn find_shared(&mut self, shared: u128) {
+        if shared == 0 {
+            return;
+        }
+        let mut found = [None; Resource::COUNT];
+        for of_lane in self.steps.chunk_by(|one, other| one.lane == other.lane) {
+            let mut touched = Footprint::NONE;
+            of_lane.iter().for_each(|step| touched.add(step.touched));
+            for resource in touched.resources_but(of_lane[0].lane, !shared) {
+                found[resource.index()].get_or_insert(Shared { resource, lanes: 0 }).lanes += 1;
             }
         }
         self.shared.extend(found.into_iter().flatten());
@@ -255,11 +291,18 @@ impl Profile {
 
     /// Where those that it makes at an instant are.
     pub(super) fn place_at(&self, lane: u32, at_ns: u64) -> std::ops::Range<usize> {
-        let place = self.place_of(lane);
-        let steps = &self.steps[place.clone()];
-        let start = steps.partition_point(|step| step.at_ns < at_ns);
-        let end = start + steps[start..].partition_point(|step| step.at_ns == at_ns);
-        place.start + start..place.start + end
+        let lane = lane as usize;
+        let (Some(&first), Some(&end)) = (self.first_instants.get(lane), self.first_instants.get(lane + 1))
+        else {
+            return 0..0;
+        };
+        let earlier =
+            self.instants[first as usize..end as usize].partition_point(|instant| instant.0 < at_ns);
+        let found = first as usize + earlier;
+        let (found_ns, start) = self.instants[found];
+        let has_steps = found < end as usize && found_ns == at_ns;
+        let end = if has_steps { self.instants[found + 1].1 } else { start };
+        start as usize..end as usize
     }
 
     /// Steps of a lane at an instant, or as many as it usually makes if it was not seen to make any then.
