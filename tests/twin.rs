@@ -152,7 +152,7 @@ fn on_tokio(scenario: &Scenario) -> Transcript {
     let local = tokio::task::LocalSet::new();
     let transcript = Rc::new(RefCell::new(Transcript::default()));
     let sink: Rc<RefCell<dyn Sink>> = Rc::clone(&transcript) as _;
-    let scenario = scenario.clone();
+    let scenario = Rc::new(scenario.clone());
     local.block_on(&runtime, async move {
         let host = Rc::new(OnTokio {
             runtime: Rc::new(TokioRuntime::new(|_| 0)),

@@ -94,7 +94,7 @@ fn found(pattern: Pattern, wanted: usize) -> Vec<Case> {
     let mut judged = runner(pattern, limits);
     let mut cases = Vec::new();
     for seed in 0..400_000 {
-        let scenario = generate(seed);
+        let scenario = Rc::new(generate(seed));
         let source = profiled(seeded(seed, StrategyKind::Mix), |count| {
             drive(&mut engine, &scenario, count, &limits, &texts, &sink).profile()
         });

@@ -119,7 +119,7 @@ pub(crate) fn unjudged_sweep(seeds: u64) {
     let nobody: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Nobody));
     let deaf: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Deaf));
     for seed in 0..seeds {
-        let scenario = scenario::generate(seed);
+        let scenario = Rc::new(scenario::generate(seed));
         let mut count = |source: Source| {
             let counted = scenario::drive(&mut engine, &scenario, source, &limits, &texts, &deaf);
             let profile = counted.profile();

@@ -33,7 +33,7 @@ use crate::world::{End, Engine, Finished, LaneKind, Limits, Stuck};
 /// Runs `scenario` in a world of `engine` and feeds what is seen to `sink`.
 pub fn drive(
     engine: &mut Engine,
-    scenario: &Scenario,
+    scenario: &Rc<Scenario>,
     source: Source,
     limits: &Limits,
     texts: &Rc<RefCell<Texts>>,
@@ -42,8 +42,8 @@ pub fn drive(
     texts.borrow_mut().clear();
     let world = engine.world(source);
     let stage = Stage::new(Rc::new(world.handle()), scenario, texts, sink);
-    stage.begin(scenario);
-    stage.raise_curtain(scenario);
+    stage.begin();
+    stage.raise_curtain();
     let run = AssertUnwindSafe(|| world.run(limits, |end| stage.end(end)));
     catch_unwind(run).unwrap_or_else(|panic| {
         stage.tell();
@@ -66,14 +66,14 @@ impl Play {
     /// Spawns everything that happens in `scenario` on `host` and feeds what is seen to `sink`.
     pub fn begin(
         host: Rc<dyn Host>,
-        scenario: &Scenario,
+        scenario: &Rc<Scenario>,
         texts: &Rc<RefCell<Texts>>,
         sink: &Rc<RefCell<dyn Sink>>,
     ) -> Self {
         texts.borrow_mut().clear();
         let stage = Stage::new(host, scenario, texts, sink);
-        stage.begin(scenario);
-        stage.raise_curtain(scenario);
+        stage.begin();
+        stage.raise_curtain();
         Self { stage }
     }
 
@@ -93,10 +93,9 @@ struct Stage {
     /// What the sink was not told yet, and how much of that it is told at once.
     untold: RefCell<Vec<Record>>,
     batch: usize,
-    decls: Vec<Rc<Decl>>,
-    grace: Span,
-    /// Limit of one attempt for tasks without their own.
-    timeout: Span,
+    scenario: Rc<Scenario>,
+    /// The names of its tasks.
+    names: Vec<(Arc<str>, Text)>,
     calm: Latch,
     /// The end is recorded; what is dropped from now on is not part of the trace.
     over: Cell<bool>,
@@ -112,24 +111,18 @@ const BATCH: usize = 128;
 /// A turn that makes more records than this, and 16 for each task of the scenario, never ends.
 const RECORDS_PER_TURN_MAX: u64 = 200_000;
 
-/// A task's declaration with its name shared.
-struct Decl {
-    decl: TaskDecl,
-    name: Arc<str>,
-}
-
 impl Stage {
     fn new(
         world: Rc<dyn Host>,
-        scenario: &Scenario,
+        scenario: &Rc<Scenario>,
         texts: &Rc<RefCell<Texts>>,
         sink: &Rc<RefCell<dyn Sink>>,
     ) -> Rc<Self> {
-        let decls = scenario
-            .tasks
-            .iter()
-            .map(|decl| Rc::new(Decl { decl: decl.clone(), name: Arc::from(decl.name.as_str()) }))
-            .collect();
+        let shared = |decl: &TaskDecl| {
+            let name: Arc<str> = Arc::from(decl.name.as_str());
+            let text = texts.borrow_mut().intern_arc(&name);
+            (name, text)
+        };
         let (deaf, batch) = match &*sink.borrow() {
             sink if sink.is_deaf() => (true, 0),
             sink if sink.is_patient() => (false, BATCH),
@@ -142,9 +135,8 @@ impl Stage {
             deaf,
             untold: RefCell::new(Vec::with_capacity(batch)),
             batch,
-            decls,
-            grace: scenario.config.grace,
-            timeout: scenario.config.timeout,
+            scenario: Rc::clone(scenario),
+            names: scenario.tasks.iter().map(shared).collect(),
             calm: Latch::new(),
             over: Cell::new(false),
             turn: Cell::new(0),
@@ -152,12 +144,12 @@ impl Stage {
         })
     }
 
-    fn begin(&self, scenario: &Scenario) {
-        let mut texts = self.texts.borrow_mut();
-        for decl in &self.decls {
-            texts.intern_arc(&decl.name);
-            self.world.reserve_lane(LaneKind::Actor, &decl.name);
+    fn begin(&self) {
+        let Self { scenario, names, .. } = self;
+        for (name, _) in names {
+            self.world.reserve_lane(LaneKind::Actor, name);
         }
+        let mut texts = self.texts.borrow_mut();
         let subscribers = scenario
             .subscribers
             .iter()
@@ -215,7 +207,7 @@ impl Stage {
     fn count_record(&self, turn: u64, at_ns: u64) {
         let records = if self.turn.replace(turn) == turn { self.records.get() + 1 } else { 1 };
         self.records.set(records);
-        if records == RECORDS_PER_TURN_MAX + 16 * self.decls.len() as u64 {
+        if records == RECORDS_PER_TURN_MAX + 16 * self.names.len() as u64 {
             let who = format!("one turn at {at_ns} ns made {records} records without an end");
             resume_unwind(Box::new(who));
         }
@@ -231,7 +223,8 @@ impl Stage {
     }
 
     /// Spawns everything that happens.
-    fn raise_curtain(self: &Rc<Self>, scenario: &Scenario) {
+    fn raise_curtain(self: &Rc<Self>) {
+        let scenario = &*self.scenario;
         let config = SupervisorConfig {
             grace: scenario.config.grace.duration(),
             max_concurrent: scenario.config.max_concurrent as usize,
@@ -242,6 +235,7 @@ impl Stage {
             SupervisorBuilder::new(self.world.rt()).with_config(config).with_observer(Rc::new(Observer {
                 stage: Rc::clone(self),
                 disorder: scenario.config.disorder != Disorder::None,
+                wall: Cell::new((SystemTime::UNIX_EPOCH, 0)),
             }));
         if let Some(controller) = scenario.config.controller {
             builder = builder.with_controller(ControllerConfig {
@@ -249,26 +243,25 @@ impl Stage {
                 slot_capacity: controller.slot_capacity as usize,
             });
         }
-        for decl in &scenario.subscribers {
-            builder = builder.with_subscriber(Rc::new(Audience::new(self, decl)));
+        for place in 0..scenario.subscribers.len() {
+            builder = builder.with_subscriber(Rc::new(Audience::new(self, place)));
         }
         let supervisor = builder.build();
         self.world.set_disorder(scenario.config.disorder);
 
-        self.spawn_run(scenario, &supervisor);
+        self.spawn_run(&supervisor);
         for decl in &scenario.receivers {
             self.spawn_receiver(decl, scenario.config.disorder, &supervisor);
         }
-        for (op, operation) in (1..).zip(&scenario.operations) {
+        for (place, op) in (0..scenario.operations.len()).zip(1_u32..) {
             let (stage, supervisor) = (Rc::clone(self), supervisor.clone());
-            let (action, at_ns) = (operation.action.clone(), operation.at.ns());
-            let name: Arc<str> = Arc::from(format!("{op}"));
+            let name: Arc<str> = Arc::from(op.to_string());
             self.world.spawn(
                 LaneKind::Operation,
                 &name,
                 Box::pin(async move {
-                    stage.world.sleep_until_ns(at_ns).await;
-                    stage.perform(op, &action, &supervisor).await;
+                    stage.world.sleep_until_ns(stage.scenario.operations[place].at.ns()).await;
+                    stage.perform(op, &stage.scenario.operations[place].action, &supervisor).await;
                 }),
             );
         }
@@ -287,19 +280,17 @@ impl Stage {
         }
     }
 
-    fn spawn_run(self: &Rc<Self>, scenario: &Scenario, supervisor: &Supervisor) {
+    fn spawn_run(self: &Rc<Self>, supervisor: &Supervisor) {
         let (stage, supervisor) = (Rc::clone(self), supervisor.clone());
-        let mode = scenario.mode;
-        let run_at_ns = scenario.run_at.ns();
         let second =
-            u32::try_from(scenario.operations.len() + 1).expect("operations are numbered in 32 bits");
+            u32::try_from(self.scenario.operations.len() + 1).expect("operations are numbered in 32 bits");
         self.world.spawn_run(Box::pin(async move {
-            stage.world.sleep_until_ns(run_at_ns).await;
-            let starting: Vec<_> = stage.decls.iter().filter(|decl| decl.decl.start).collect();
-            let specs = starting.iter().map(|decl| stage.spec(decl, 0)).collect();
-            let (call, result) = match mode {
+            stage.world.sleep_until_ns(stage.scenario.run_at.ns()).await;
+            let starting = || (0..stage.names.len()).filter(|&task| stage.scenario.tasks[task].start);
+            let specs = starting().map(|task| stage.spec(task, 0)).collect();
+            let (call, result) = match stage.scenario.mode {
                 Mode::Run => {
-                    let notes = starting.iter().map(|decl| stage.note(decl)).collect();
+                    let notes = starting().map(|task| stage.note(task)).collect();
                     (Call::Run(notes), supervisor.run(specs).left_future())
                 }
                 Mode::Serve => (Call::Serve, supervisor.serve().right_future()),
@@ -367,7 +358,7 @@ impl Stage {
         );
     }
 
-    async fn perform(self: Rc<Self>, op: u32, action: &Action, supervisor: &Supervisor) {
+    async fn perform(self: &Rc<Self>, op: u32, action: &Action, supervisor: &Supervisor) {
         if let Action::SetWall { by_ms } = action {
             let by_ns = by_ms.saturating_mul(1_000_000);
             self.world.set_wall(by_ns);
@@ -377,16 +368,16 @@ impl Stage {
         let call = |call| self.record(What::Call { op, call });
         let answer = match action {
             Action::Add(key) => {
-                let decl = self.decl(key);
-                call(Call::Add(self.note(decl)));
-                self.answer(supervisor.add_task(self.spec(decl, op)))
+                let task = self.task(key);
+                call(Call::Add(self.note(task)));
+                self.answer(supervisor.add_task(self.spec(task, op)))
             }
             Action::Remove(task) => {
                 call(Call::Remove(self.text(task)));
                 self.answer(supervisor.remove_task(task))
             }
             Action::Cancel { task, wait } => {
-                let wait_ns = wait.unwrap_or(self.grace).ns();
+                let wait_ns = wait.unwrap_or(self.scenario.config.grace).ns();
                 call(Call::Cancel { task: self.text(task), wait_ns });
                 let result = match wait {
                     Some(wait) => supervisor.cancel_with_timeout(task, wait.duration()).await,
@@ -421,14 +412,14 @@ impl Stage {
             }
             Action::SetWall { .. } => unreachable!("no call on the supervisor"),
             Action::Submit { task, how, at_once } => {
-                let decl = self.decl(task);
-                call(Call::Submit { spec: self.note(decl), admission: *how, wait: !at_once });
+                let task = self.task(task);
+                call(Call::Submit { spec: self.note(task), admission: *how, wait: !at_once });
                 let admission = match how {
                     Admission::Queue => AdmissionPolicy::Queue,
                     Admission::Replace => AdmissionPolicy::Replace,
                     Admission::DropIfRunning => AdmissionPolicy::DropIfRunning,
                 };
-                let submission = ControllerSpec::new(admission, self.spec(decl, op));
+                let submission = ControllerSpec::new(admission, self.spec(task, op));
                 let result = match at_once {
                     true => supervisor.try_submit(submission),
                     false => supervisor.submit(submission).await,
@@ -456,43 +447,45 @@ impl Stage {
         }
     }
 
-    /// The declaration of this key.
-    fn decl(&self, key: &str) -> &Rc<Decl> {
-        self.decls.iter().find(|decl| decl.decl.key() == key).expect("scenarios are checked")
+    /// The place of the task of this key.
+    fn task(&self, key: &str) -> usize {
+        self.scenario.tasks.iter().position(|decl| decl.key() == key).expect("scenarios are checked")
     }
 
     /// A spec for the logic, with a body that plays the declaration's script from its beginning. `op` brought it.
-    fn spec(self: &Rc<Self>, decl: &Rc<Decl>, op: u32) -> TaskSpec {
-        let task = ScriptedTask { stage: Rc::clone(self), decl: Rc::clone(decl), op, attempts: Cell::new(0) };
+    fn spec(self: &Rc<Self>, task: usize, op: u32) -> TaskSpec {
+        let decl = &self.scenario.tasks[task];
+        let task = ScriptedTask { stage: Rc::clone(self), place: task, op, attempts: Cell::new(0) };
         let spec = TaskSpec::new(Rc::new(task))
-            .with_restart(match decl.decl.restart {
+            .with_restart(match decl.restart {
                 Restart::Never => RestartPolicy::Never,
                 Restart::OnFailure => RestartPolicy::OnFailure,
                 Restart::Always { every } => RestartPolicy::Always { interval: every.map(Span::duration) },
             })
             .with_backoff(BackoffPolicy {
-                first: decl.decl.backoff.first.duration(),
-                max: decl.decl.backoff.max.duration(),
-                factor: decl.decl.backoff.factor,
-                jitter: match decl.decl.backoff.jitter {
+                first: decl.backoff.first.duration(),
+                max: decl.backoff.max.duration(),
+                factor: decl.backoff.factor,
+                jitter: match decl.backoff.jitter {
                     Jitter::None => JitterPolicy::None,
                     Jitter::Full => JitterPolicy::Full,
                     Jitter::Equal => JitterPolicy::Equal,
                     Jitter::Decorrelated => JitterPolicy::Decorrelated,
                 },
             });
-        match decl.decl.timeout {
+        match decl.timeout {
             Some(timeout) => spec.with_timeout(Some(timeout.duration())),
             None => spec,
         }
     }
 
     /// The same for judges.
-    fn note(&self, decl: &Decl) -> SpecNote {
-        let backoff = decl.decl.backoff;
+    fn note(&self, task: usize) -> SpecNote {
+        let decl = &self.scenario.tasks[task];
+        let backoff = decl.backoff;
         SpecNote {
-            task: self.texts.borrow_mut().intern_arc(&decl.name),
-            restart: match decl.decl.restart {
+            task: self.names[task].1,
+            restart: match decl.restart {
                 Restart::Never => trace::Restart::Never,
                 Restart::OnFailure => trace::Restart::OnFailure,
                 Restart::Always { every } => trace::Restart::Always { interval_ns: every.map(Span::ns) },
@@ -503,7 +496,7 @@ impl Stage {
                 factor: backoff.factor,
                 jitter: backoff.jitter,
             },
-            timeout_ns: decl.decl.timeout.unwrap_or(self.timeout).ns(),
+            timeout_ns: decl.timeout.unwrap_or(self.scenario.config.timeout).ns(),
         }
     }
 
@@ -537,13 +530,27 @@ struct Observer {
     stage: Rc<Stage>,
     /// Stamp and delivery are two steps.
     disorder: bool,
+    /// The latest reading of the wall clock, and what it is in a note: many events share one.
+    wall: Cell<(SystemTime, i64)>,
+}
+
+impl Observer {
+    fn wall_ns(&self, at: SystemTime) -> i64 {
+        let (known, ns) = self.wall.get();
+        if known == at {
+            return ns;
+        }
+        let ns = wall_ns(at);
+        self.wall.set((at, ns));
+        ns
+    }
 }
 
 impl Observe for Observer {
     fn event(&self, event: &Event) {
         let note = match self.stage.deaf {
             true => DEAF_NOTE,
-            false => event_note(event, &mut self.stage.texts.borrow_mut()),
+            false => note_at(self.wall_ns(event.at), event, &mut self.stage.texts.borrow_mut()),
         };
         self.stage.record(What::Event(note));
     }
@@ -557,9 +564,13 @@ impl Observe for Observer {
 
 /// An event as traces have it.
 pub(crate) fn event_note(event: &Event, texts: &mut Texts) -> EventNote {
+    note_at(wall_ns(event.at), event, texts)
+}
+
+fn note_at(wall_ns: i64, event: &Event, texts: &mut Texts) -> EventNote {
     EventNote {
         seq: event.seq,
-        wall_ns: wall_ns(event.at),
+        wall_ns,
         kind: event.kind,
         task: event.task.as_ref().map(|task| texts.intern_arc(task)),
         reason: event.reason.as_ref().map(|reason| texts.intern_arc(reason)),
@@ -594,22 +605,23 @@ fn wall_ns(at: SystemTime) -> i64 {
 /// A task whose bodies play a script. One of these is one incarnation.
 struct ScriptedTask {
     stage: Rc<Stage>,
-    decl: Rc<Decl>,
+    /// Where it is declared.
+    place: usize,
     op: u32,
     attempts: Cell<u32>,
 }
 
 impl Task for ScriptedTask {
     fn name(&self) -> Arc<str> {
-        Arc::clone(&self.decl.name)
+        Arc::clone(&self.stage.names[self.place].0)
     }
 
     fn spawn(&self, ctx: CancellationToken) -> TaskFuture {
         let attempt = self.attempts.get() + 1;
         self.attempts.set(attempt);
-        let script = &self.decl.decl.script;
+        let script = &self.stage.scenario.tasks[self.place].script;
         let step = script.get(attempt as usize - 1).or(script.last()).copied().unwrap_or_default();
-        let task = self.stage.text(&self.decl.name);
+        let (_, task) = self.stage.names[self.place];
         let (stage, op) = (Rc::clone(&self.stage), self.op);
         let body = Body { stage, task, op, attempt, ctx, told: false, left: false };
         Box::pin(body.play(step).map(Played::aloud))
@@ -749,38 +761,35 @@ impl Drop for Body {
 /// A subscriber that behaves as declared.
 struct Audience {
     stage: Rc<Stage>,
-    name: String,
+    /// Where it is declared.
+    place: usize,
     text: Text,
-    capacity: u32,
-    behaviour: Behaviour,
     seen: Cell<u32>,
 }
 
 impl Audience {
-    fn new(stage: &Rc<Stage>, decl: &SubscriberDecl) -> Self {
-        Self {
-            stage: Rc::clone(stage),
-            name: decl.name.clone(),
-            text: stage.text(&decl.name),
-            capacity: decl.capacity,
-            behaviour: decl.behaviour,
-            seen: Cell::new(0),
-        }
+    fn new(stage: &Rc<Stage>, place: usize) -> Self {
+        let text = stage.text(&stage.scenario.subscribers[place].name);
+        Self { stage: Rc::clone(stage), place, text, seen: Cell::new(0) }
+    }
+
+    fn decl(&self) -> &SubscriberDecl {
+        &self.stage.scenario.subscribers[self.place]
     }
 }
 
 impl Subscribe for Audience {
     fn name(&self) -> &str {
-        &self.name
+        &self.decl().name
     }
 
     fn queue_capacity(&self) -> usize {
-        self.capacity as usize
+        self.decl().capacity as usize
     }
 
     fn on_event<'a>(&'a self, event: &'a Event) -> Handled<'a> {
         let handling = Handling { audience: self, seq: event.seq, left: false };
-        match self.behaviour {
+        match self.decl().behaviour {
             Behaviour::Quick => {
                 handling.handle_at_once();
                 Handled::Now
@@ -805,10 +814,10 @@ impl Handling<'_> {
 
     async fn handle(mut self) -> Played<()> {
         self.enter();
-        let Audience { stage, behaviour, seen, .. } = self.audience;
+        let Audience { stage, seen, .. } = self.audience;
         seen.set(seen.get() + 1);
         if !stage.calm.is_raised() {
-            match *behaviour {
+            match self.audience.decl().behaviour {
                 Behaviour::Slow { each } => {
                     select(pin!(stage.world.sleep_ns(each.ns())), pin!(stage.calm.wait())).await;
                 }

@@ -398,12 +398,13 @@ impl Pool<'_> {
 
     fn labour(&self, scenario: &Scenario, options: &ExploreOptions) -> Share {
         let mut worker = Worker::new(options);
+        let scenario = Rc::new(scenario.clone());
         lock(&worker.odometer).contested = self.contested.clone();
         while let Some(part) = self.take() {
             lock(&worker.odometer).frontier = part;
             let (mut runs, mut is_new) = (0, true);
             let rest = loop {
-                worker.run(scenario, options);
+                worker.run(&scenario, options);
                 runs += 1;
                 let mut odometer = lock(&worker.odometer);
                 if odometer.has_news {
@@ -454,7 +455,7 @@ impl Worker {
         Self { runner, odometer: Arc::clone(odometer), outcome, unseen, share: Share::default() }
     }
 
-    fn run(&mut self, scenario: &Scenario, options: &ExploreOptions) {
+    fn run(&mut self, scenario: &Rc<Scenario>, options: &ExploreOptions) {
         lock(&self.odometer).rewind();
         let source = Source::Guided(self.odometer.clone());
         let run = catch_unwind(AssertUnwindSafe(|| self.runner.judge_unseen(scenario, source, &self.unseen)));
@@ -469,7 +470,7 @@ impl Worker {
                 *self = Self { share: std::mem::take(&mut self.share), ..Self::on(&self.odometer, options) };
                 self.share.schedules += 1;
                 let message = format!("the run panicked: {}", panic_message(&*payload));
-                let case = Case::unfinished(scenario.clone(), 0, "explore", PANIC, &message);
+                let case = Case::unfinished(Scenario::clone(scenario), 0, "explore", PANIC, &message);
                 *self.share.broken.entry(PANIC.to_owned()).or_default() += 1;
                 keep_plainest(&mut self.share.cases, PANIC.to_owned(), case);
                 return;

@@ -301,16 +301,15 @@ impl Runner {
 
     /// The run of a seed.
     pub fn seed(&mut self, seed: u64, strategy: StrategyKind) -> CaseRun {
-        let scenario = generate(seed);
+        let scenario = Rc::new(generate(seed));
         let source = seeded_into(self.spare.take().unwrap_or_default(), seed, strategy);
-        let judged = self.judge(&scenario, source);
-        CaseRun { scenario, judged }
+        let judged = self.run(&scenario, source, &self.sink());
+        CaseRun { scenario: Rc::unwrap_or_clone(scenario), judged }
     }
 
     /// Runs a scenario on choices of `source` and judges it.
     pub fn judge(&mut self, scenario: &Scenario, source: Source) -> Judged {
-        let sink = self.sink();
-        self.run(scenario, source, &sink)
+        self.run(&Rc::new(scenario.clone()), source, &self.sink())
     }
 
     /// All that judges.
@@ -327,8 +326,7 @@ impl Runner {
 
     /// As [`Runner::judge`]; `sink` sees the trace as well.
     pub fn watch(&mut self, scenario: &Scenario, source: Source, sink: Rc<RefCell<dyn Sink>>) -> Judged {
-        let both = self.both(sink);
-        self.run(scenario, source, &both)
+        self.run(&Rc::new(scenario.clone()), source, &self.both(sink))
     }
 
     fn both(&self, sink: Rc<RefCell<dyn Sink>>) -> Rc<RefCell<dyn Sink>> {
@@ -343,7 +341,7 @@ impl Runner {
     /// As [`Runner::judge`], of a run that is no campaign; where its trace was found clean before, it is not judged again.
     pub(super) fn judge_unseen(
         &mut self,
-        scenario: &Scenario,
+        scenario: &Rc<Scenario>,
         source: Source,
         unseen: &Rc<RefCell<Unseen>>,
     ) -> Seen {
@@ -356,7 +354,7 @@ impl Runner {
         Seen::First(self.judged(scenario, finished))
     }
 
-    fn run(&mut self, scenario: &Scenario, source: Source, sink: &Rc<RefCell<dyn Sink>>) -> Judged {
+    fn run(&mut self, scenario: &Rc<Scenario>, source: Source, sink: &Rc<RefCell<dyn Sink>>) -> Judged {
         let (source, before) = settled(source, |source| {
             let sink = self.sink();
             let judged = self.once(scenario, source, &sink);
@@ -369,7 +367,7 @@ impl Runner {
         judged
     }
 
-    fn once(&mut self, scenario: &Scenario, source: Source, sink: &Rc<RefCell<dyn Sink>>) -> Judged {
+    fn once(&mut self, scenario: &Rc<Scenario>, source: Source, sink: &Rc<RefCell<dyn Sink>>) -> Judged {
         let source = self.profiled(scenario, source);
         let finished = drive(&mut self.engine, scenario, source, &self.limits, &self.texts, sink);
         self.judged(scenario, finished)
@@ -422,7 +420,7 @@ impl Runner {
     }
 
     /// Gives a strategy the profile that it wants.
-    fn profiled(&mut self, scenario: &Scenario, source: Source) -> Source {
+    fn profiled(&mut self, scenario: &Rc<Scenario>, source: Source) -> Source {
         let Source::Drawn(mut strategy, mut numbers) = source else { return source };
         if strategy.wants() != Wanted::Nothing {
             let mut counting = self.counting.take().unwrap_or_default();
