@@ -30,18 +30,32 @@ use crate::trace::{
 };
 use crate::world::{End, Engine, Finished, LaneKind, Limits, Stuck};
 
+/// What a run is written into, used again for the next: its texts, and the records that its sink was not told yet.
+#[derive(Debug, Default)]
+pub struct Notebook {
+    texts: RefCell<Texts>,
+    untold: RefCell<Vec<Record>>,
+}
+
+impl Notebook {
+    fn clear(&self) {
+        self.texts.borrow_mut().clear();
+        self.untold.borrow_mut().clear();
+    }
+}
+
 /// Runs `scenario` in a world of `engine` and feeds what is seen to `sink`.
 pub fn drive(
     engine: &mut Engine,
     scenario: &Rc<Scenario>,
     source: Source,
     limits: &Limits,
-    texts: &Rc<RefCell<Texts>>,
+    notebook: &Rc<Notebook>,
     sink: &Rc<RefCell<dyn Sink>>,
 ) -> Finished {
-    texts.borrow_mut().clear();
+    notebook.clear();
     let world = engine.world(source);
-    let stage = Stage::new(Rc::new(world.handle()), scenario, texts, sink);
+    let stage = Stage::new(world.handle(), scenario, notebook, sink);
     stage.begin();
     stage.raise_curtain();
     let run = AssertUnwindSafe(|| world.run(limits, |end| stage.end(end)));
@@ -53,7 +67,7 @@ pub fn drive(
 
 /// A scenario that runs on another host than a world of an engine.
 pub struct Play {
-    stage: Rc<Stage>,
+    stage: Rc<Stage<Rc<dyn Host>>>,
 }
 
 impl std::fmt::Debug for Play {
@@ -67,11 +81,11 @@ impl Play {
     pub fn begin(
         host: Rc<dyn Host>,
         scenario: &Rc<Scenario>,
-        texts: &Rc<RefCell<Texts>>,
+        notebook: &Rc<Notebook>,
         sink: &Rc<RefCell<dyn Sink>>,
     ) -> Self {
-        texts.borrow_mut().clear();
-        let stage = Stage::new(host, scenario, texts, sink);
+        notebook.clear();
+        let stage = Stage::new(host, scenario, notebook, sink);
         stage.begin();
         stage.raise_curtain();
         Self { stage }
@@ -84,14 +98,13 @@ impl Play {
 }
 
 /// What the futures of a scenario share.
-struct Stage {
-    world: Rc<dyn Host>,
-    texts: Rc<RefCell<Texts>>,
+struct Stage<H> {
+    world: H,
+    notebook: Rc<Notebook>,
     sink: Rc<RefCell<dyn Sink>>,
     /// Nobody reads the records.
     deaf: bool,
-    /// What the sink was not told yet, and how much of that it is told at once.
-    untold: RefCell<Vec<Record>>,
+    /// How many records the sink is told at once.
     batch: usize,
     scenario: Rc<Scenario>,
     /// The names of its tasks.
@@ -111,16 +124,16 @@ const BATCH: usize = 128;
 /// A turn that makes more records than this, and 16 for each task of the scenario, never ends.
 const RECORDS_PER_TURN_MAX: u64 = 200_000;
 
-impl Stage {
+impl<H: Host + 'static> Stage<H> {
     fn new(
-        world: Rc<dyn Host>,
+        world: H,
         scenario: &Rc<Scenario>,
-        texts: &Rc<RefCell<Texts>>,
+        notebook: &Rc<Notebook>,
         sink: &Rc<RefCell<dyn Sink>>,
     ) -> Rc<Self> {
         let shared = |decl: &TaskDecl| {
             let name: Arc<str> = Arc::from(decl.name.as_str());
-            let text = texts.borrow_mut().intern_arc(&name);
+            let text = notebook.texts.borrow_mut().intern_arc(&name);
             (name, text)
         };
         let (deaf, batch) = match &*sink.borrow() {
@@ -130,10 +143,9 @@ impl Stage {
         };
         Rc::new(Self {
             world,
-            texts: Rc::clone(texts),
+            notebook: Rc::clone(notebook),
             sink: Rc::clone(sink),
             deaf,
-            untold: RefCell::new(Vec::with_capacity(batch)),
             batch,
             scenario: Rc::clone(scenario),
             names: scenario.tasks.iter().map(shared).collect(),
@@ -149,7 +161,7 @@ impl Stage {
         for (name, _) in names {
             self.world.reserve_lane(LaneKind::Actor, name);
         }
-        let mut texts = self.texts.borrow_mut();
+        let mut texts = self.notebook.texts.borrow_mut();
         let subscribers = scenario
             .subscribers
             .iter()
@@ -187,7 +199,7 @@ impl Stage {
             self.count_record(turn, at_ns);
         }
         if !self.deaf {
-            let mut untold = self.untold.borrow_mut();
+            let mut untold = self.notebook.untold.borrow_mut();
             untold.push(Record { at_ns, turn, what });
             if untold.len() >= self.batch {
                 drop(untold);
@@ -198,9 +210,9 @@ impl Stage {
 
     /// Tells the sink what it was not told yet.
     fn tell(&self) {
-        let mut untold = self.untold.borrow_mut();
+        let mut untold = self.notebook.untold.borrow_mut();
         let told = untold.drain(..);
-        self.sink.borrow_mut().record_all(told.as_slice(), &self.texts.borrow());
+        self.sink.borrow_mut().record_all(told.as_slice(), &self.notebook.texts.borrow());
     }
 
     /// Nothing else could take the world back from a future that keeps publishing without a yield.
@@ -214,11 +226,11 @@ impl Stage {
     }
 
     fn text(&self, text: &str) -> Text {
-        self.texts.borrow_mut().intern(text)
+        self.notebook.texts.borrow_mut().intern(text)
     }
 
     fn texts_of(&self, names: &[Arc<str>]) -> Vec<Text> {
-        let mut texts = self.texts.borrow_mut();
+        let mut texts = self.notebook.texts.borrow_mut();
         names.iter().map(|name| texts.intern_arc(name)).collect()
     }
 
@@ -526,15 +538,15 @@ impl Stage {
 }
 
 /// Records every event as it is published.
-struct Observer {
-    stage: Rc<Stage>,
+struct Observer<H> {
+    stage: Rc<Stage<H>>,
     /// Stamp and delivery are two steps.
     disorder: bool,
     /// The latest reading of the wall clock, and what it is in a note: many events share one.
     wall: Cell<(SystemTime, i64)>,
 }
 
-impl Observer {
+impl<H: Host + 'static> Observer<H> {
     fn wall_ns(&self, at: SystemTime) -> i64 {
         let (known, ns) = self.wall.get();
         if known == at {
@@ -546,11 +558,11 @@ impl Observer {
     }
 }
 
-impl Observe for Observer {
+impl<H: Host + 'static> Observe for Observer<H> {
     fn event(&self, event: &Event) {
         let note = match self.stage.deaf {
             true => DEAF_NOTE,
-            false => note_at(self.wall_ns(event.at), event, &mut self.stage.texts.borrow_mut()),
+            false => note_at(self.wall_ns(event.at), event, &mut self.stage.notebook.texts.borrow_mut()),
         };
         self.stage.record(What::Event(note));
     }
@@ -603,15 +615,15 @@ fn wall_ns(at: SystemTime) -> i64 {
 }
 
 /// A task whose bodies play a script. One of these is one incarnation.
-struct ScriptedTask {
-    stage: Rc<Stage>,
+struct ScriptedTask<H> {
+    stage: Rc<Stage<H>>,
     /// Where it is declared.
     place: usize,
     op: u32,
     attempts: Cell<u32>,
 }
 
-impl Task for ScriptedTask {
+impl<H: Host + 'static> Task for ScriptedTask<H> {
     fn name(&self) -> Arc<str> {
         Arc::clone(&self.stage.names[self.place].0)
     }
@@ -648,8 +660,8 @@ impl<T> Played<T> {
 }
 
 /// The body of one attempt; records that it left, however it does.
-struct Body {
-    stage: Rc<Stage>,
+struct Body<H: Host + 'static> {
+    stage: Rc<Stage<H>>,
     task: Text,
     op: u32,
     attempt: u32,
@@ -666,7 +678,7 @@ const GONE: &str = "fatal error (no retry): gone";
 /// How long a body runs once calm has come.
 const CALM_RUN_NS: u64 = 100_000;
 
-impl Body {
+impl<H: Host + 'static> Body<H> {
     async fn play(mut self, step: Step) -> Played<Result<(), TaskError>> {
         let (task, attempt) = (self.task, self.attempt);
         self.stage.record(What::BodyEntered { task, attempt, op: Some(self.op) });
@@ -747,7 +759,7 @@ impl Body {
     }
 }
 
-impl Drop for Body {
+impl<H: Host + 'static> Drop for Body<H> {
     fn drop(&mut self) {
         if !self.left {
             if !self.told && self.ctx.is_cancelled() {
@@ -759,16 +771,16 @@ impl Drop for Body {
 }
 
 /// A subscriber that behaves as declared.
-struct Audience {
-    stage: Rc<Stage>,
+struct Audience<H> {
+    stage: Rc<Stage<H>>,
     /// Where it is declared.
     place: usize,
     text: Text,
     seen: Cell<u32>,
 }
 
-impl Audience {
-    fn new(stage: &Rc<Stage>, place: usize) -> Self {
+impl<H: Host + 'static> Audience<H> {
+    fn new(stage: &Rc<Stage<H>>, place: usize) -> Self {
         let text = stage.text(&stage.scenario.subscribers[place].name);
         Self { stage: Rc::clone(stage), place, text, seen: Cell::new(0) }
     }
@@ -778,7 +790,7 @@ impl Audience {
     }
 }
 
-impl Subscribe for Audience {
+impl<H: Host + 'static> Subscribe for Audience<H> {
     fn name(&self) -> &str {
         &self.decl().name
     }
@@ -800,13 +812,13 @@ impl Subscribe for Audience {
 }
 
 /// One call of a handler; records that it left, however it does.
-struct Handling<'a> {
-    audience: &'a Audience,
+struct Handling<'a, H: Host + 'static> {
+    audience: &'a Audience<H>,
     seq: u64,
     left: bool,
 }
 
-impl Handling<'_> {
+impl<H: Host + 'static> Handling<'_, H> {
     fn handle_at_once(mut self) {
         self.enter();
         self.leave(HandlerEnd::Done);
@@ -845,7 +857,7 @@ impl Handling<'_> {
     }
 }
 
-impl Drop for Handling<'_> {
+impl<H: Host + 'static> Drop for Handling<'_, H> {
     fn drop(&mut self) {
         if !self.left {
             self.leave(HandlerEnd::Dropped);

@@ -11,7 +11,7 @@ mod toml_file;
 
 pub use arbitrary::Instruction;
 pub(crate) use drive::event_note;
-pub use drive::{Play, drive};
+pub use drive::{Notebook, Play, drive};
 pub use generate::generate;
 pub use host::Host;
 pub(crate) use short::short;

@@ -11,7 +11,7 @@ use crate::case::{Case, FORMAT, Origin, Shown, VERSION};
 use crate::choice::{Drawn, Fit, Misfit, Source, Tape};
 use crate::oracle::{Coverage, Monitor, Rules, Violation};
 use crate::rng::{Numbers, Stream};
-use crate::scenario::{Scenario, drive, generate};
+use crate::scenario::{Notebook, Scenario, drive, generate};
 use crate::schedule::{Profile, Strategy, StrategyKind, Wanted};
 use crate::trace::{EndNote, Header, Record, Sink, Texts, TraceHash, Waiter, What};
 use crate::world::{Engine, Finished, Limits};
@@ -231,7 +231,7 @@ pub(super) enum Seen {
 pub struct Runner {
     invariant: Option<Rc<RefCell<dyn Invariant>>>,
     engine: Engine,
-    texts: Rc<RefCell<Texts>>,
+    notebook: Rc<Notebook>,
     judges: Rc<RefCell<Judges>>,
     limits: Limits,
     /// Strategies whose memory is used again: of a seed, and of the run that counts for it.
@@ -258,11 +258,11 @@ impl Runner {
     /// A runner with these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let (texts, judges) = (Rc::default(), Rc::default());
+        let (notebook, judges) = (Rc::default(), Rc::default());
         Self {
             invariant: None,
             engine: Engine::new(),
-            texts,
+            notebook,
             judges,
             limits,
             spare: None,
@@ -346,7 +346,7 @@ impl Runner {
         unseen: &Rc<RefCell<Unseen>>,
     ) -> Seen {
         let sink: Rc<RefCell<dyn Sink>> = Rc::clone(unseen) as _;
-        let finished = drive(&mut self.engine, scenario, source, &self.limits, &self.texts, &sink);
+        let finished = drive(&mut self.engine, scenario, source, &self.limits, &self.notebook, &sink);
         if unseen.borrow().is_known() {
             let Finished { tape, turns, stray_wake, .. } = finished;
             return Seen::Before { tape, turns, stray_wake };
@@ -369,7 +369,7 @@ impl Runner {
 
     fn once(&mut self, scenario: &Rc<Scenario>, source: Source, sink: &Rc<RefCell<dyn Sink>>) -> Judged {
         let source = self.profiled(scenario, source);
-        let finished = drive(&mut self.engine, scenario, source, &self.limits, &self.texts, sink);
+        let finished = drive(&mut self.engine, scenario, source, &self.limits, &self.notebook, sink);
         self.judged(scenario, finished)
     }
 
@@ -427,7 +427,7 @@ impl Runner {
             counting.count(strategy.wants());
             let source = Source::Drawn(counting, Numbers::new(0, Stream::Schedule));
             let deaf: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Deaf));
-            let counted = drive(&mut self.engine, scenario, source, &self.limits, &self.texts, &deaf);
+            let counted = drive(&mut self.engine, scenario, source, &self.limits, &self.notebook, &deaf);
             strategy.learn(&counted.profile().unwrap_or_default(), &mut numbers);
             self.engine.recycle(counted.tape);
             self.counting = counted.drawn.map(|(counting, _)| counting);

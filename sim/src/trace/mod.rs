@@ -80,7 +80,10 @@ pub struct Record {
 }
 
 /// What was observed.
+// Which of them it is lies in a byte of its own, and not in what no value of a field can be: every judge asks for each
+// record, and has the answer with one load.
 #[derive(Debug, Clone, PartialEq)]
+#[repr(u8)]
 pub enum What {
     /// An event was published.
     Event(EventNote),
