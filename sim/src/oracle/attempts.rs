@@ -35,40 +35,34 @@ pub(super) fn starting(
     let name = now.texts.get(task.name);
     let attempt = event.attempt.unwrap_or(task.attempt.saturating_add(1));
     if !task.added {
-        report.breaks(Rule::G2, format!("attempt {attempt} of `{name}` started before its TaskAdded"));
+        report.breaks(Rule::G2, || format!("attempt {attempt} of `{name}` started before its TaskAdded"));
     }
     match task.follow {
-        Follow::Open => report.breaks(
-            Rule::A1,
-            format!("attempt {attempt} of `{name}` started while attempt {} is open", task.attempt),
-        ),
-        Follow::Owed(owed) => report.breaks(
-            Rule::R1,
-            format!("attempt {attempt} of `{name}` started where {} was owed", owed.name()),
-        ),
-        Follow::Last if task.muted => report.breaks(
-            Rule::R7,
-            format!("attempt {attempt} of `{name}` started after one that ended under cancellation"),
-        ),
+        Follow::Open => report.breaks(Rule::A1, || {
+            format!("attempt {attempt} of `{name}` started while attempt {} is open", task.attempt)
+        }),
+        Follow::Owed(owed) => report.breaks(Rule::R1, || {
+            format!("attempt {attempt} of `{name}` started where {} was owed", owed.name())
+        }),
+        Follow::Last if task.muted => report.breaks(Rule::R7, || {
+            format!("attempt {attempt} of `{name}` started after one that ended under cancellation")
+        }),
         Follow::Last => {
-            report.breaks(
-                Rule::R1,
-                format!("attempt {attempt} of `{name}` started after its last had ended for good"),
-            );
+            report.breaks(Rule::R1, || {
+                format!("attempt {attempt} of `{name}` started after its last had ended for good")
+            });
         }
         Follow::Fresh | Follow::Wait | Follow::Unknown => {}
     }
     if task.cancelled && matches!(task.follow, Follow::Fresh | Follow::Wait | Follow::Unknown) {
         if task.removal_requested {
-            report.breaks(
-                Rule::R5,
-                format!("attempt {attempt} of `{name}` started after its removal was requested"),
-            );
+            report.breaks(Rule::R5, || {
+                format!("attempt {attempt} of `{name}` started after its removal was requested")
+            });
         } else {
-            report.breaks(
-                Rule::D2,
-                format!("attempt {attempt} of `{name}` started after shutdown was requested"),
-            );
+            report.breaks(Rule::D2, || {
+                format!("attempt {attempt} of `{name}` started after shutdown was requested")
+            });
         }
     }
     if attempt != task.attempt.saturating_add(1) {
@@ -76,28 +70,28 @@ pub(super) fn starting(
             if task.incarnation > 1 && task.attempt == 0 { Rule::G5 } else { Rule::A1 },
             task.attempt.saturating_add(1),
         );
-        report.breaks(rule, format!("attempt {attempt} of `{name}` started where attempt {next} comes next"));
+        report.breaks(rule, || {
+            format!("attempt {attempt} of `{name}` started where attempt {next} comes next")
+        });
     }
     if task.attempt > 0 && now.turn.is_some() && task.ended_turn.is_some() {
         report.witness(Rule::R6);
         if now.turn == task.ended_turn {
-            report.breaks(
-                Rule::R6,
+            report.breaks(Rule::R6, || {
                 format!(
                     "attempt {attempt} of `{name}` started without a yield after attempt {}",
                     task.attempt
-                ),
-            );
+                )
+            });
         }
     }
     if task.follow == Follow::Wait && task.slept {
         report.witness(Rule::R2);
         if now.at_ns < task.due_ns.0 {
             let early = task.due_ns.0 - now.at_ns;
-            report.breaks(
-                Rule::R2,
-                format!("attempt {attempt} of `{name}` started {early} ns before its delay was over"),
-            );
+            report.breaks(Rule::R2, || {
+                format!("attempt {attempt} of `{name}` started {early} ns before its delay was over")
+            });
         }
     }
     if task.incarnation > 1 && attempt == 1 {
@@ -110,10 +104,9 @@ pub(super) fn starting(
         report.witness(Rule::A6);
         if state.open >= state.max_concurrent {
             let (open, limit) = (state.open + 1, state.max_concurrent);
-            report.breaks(
-                Rule::A6,
-                format!("with attempt {attempt} of `{name}` {open} attempts are open, of {limit} at once"),
-            );
+            report.breaks(Rule::A6, || {
+                format!("with attempt {attempt} of `{name}` {open} attempts are open, of {limit} at once")
+            });
         }
         // Who got a permit may begin before another who got one earlier in this instant; so this is looked at when
         // the instant is over.
@@ -124,10 +117,9 @@ pub(super) fn starting(
     }
     let task = &mut state.tasks[index];
     if task.body == Body::Running && !task.open {
-        report.breaks(
-            Rule::A3,
-            format!("attempt {attempt} of `{name}` started while the body of the last was still running"),
-        );
+        report.breaks(Rule::A3, || {
+            format!("attempt {attempt} of `{name}` started while the body of the last was still running")
+        });
     }
     task.attempt = attempt;
     task.open = true;
@@ -156,12 +148,12 @@ pub(super) fn ended(
     let failed = event.kind == EventKind::TaskFailed;
     report.witness(Rule::A1);
     if !task.open {
-        report.breaks(Rule::A1, format!("an attempt of `{name}` ended, but none was open"));
+        report.breaks(Rule::A1, || format!("an attempt of `{name}` ended, but none was open"));
         return;
     }
     if failed && event.attempt.is_some_and(|of| of != attempt) {
         let of = event.attempt.unwrap_or_default();
-        report.breaks(Rule::A1, format!("attempt {of} of `{name}` ended, but attempt {attempt} was open"));
+        report.breaks(Rule::A1, || format!("attempt {of} of `{name}` ended, but attempt {attempt} was open"));
     }
     task.open = false;
     task.ended_turn = now.turn;
@@ -173,7 +165,7 @@ pub(super) fn ended(
         if !failed || reason != ABORTED {
             report.breaks(
                 Rule::D3,
-                format!("attempt {attempt} of `{name}` was stuck; it ends as TaskFailed with `{ABORTED}`, not with `{reason}`"),
+                || format!("attempt {attempt} of `{name}` was stuck; it ends as TaskFailed with `{ABORTED}`, not with `{reason}`"),
             );
         }
         task.follow = Follow::Last;
@@ -184,10 +176,9 @@ pub(super) fn ended(
         report.witness(Rule::A3);
         if !task.timed_out && now.at_ns > deadline_ns.saturating_add(late_ns) {
             let late = now.at_ns - deadline_ns;
-            report.breaks(
-                Rule::A3,
-                format!("attempt {attempt} of `{name}` went on for {late} ns after its deadline"),
-            );
+            report.breaks(Rule::A3, || {
+                format!("attempt {attempt} of `{name}` went on for {late} ns after its deadline")
+            });
         }
     }
     let outcome = outcome(task.body, task.timed_out, failed, event.reason, name, now, report);
@@ -196,15 +187,14 @@ pub(super) fn ended(
             && late_ns == 0
             && task.spec.is_some()
         {
-            report.breaks(
-                Rule::A3,
-                format!("TaskFailed of `{name}` came at another instant than its TimeoutHit"),
-            );
+            report.breaks(Rule::A3, || {
+                format!("TaskFailed of `{name}` came at another instant than its TimeoutHit")
+            });
         }
         if let Some(spec) = task.spec {
             let expected = format!("timed out after {:?}", Duration::from_nanos(spec.timeout_ns));
             if reason != expected {
-                report.breaks(Rule::A3, format!("attempt {attempt} of `{name}` timed out and failed with `{reason}`, expected `{expected}`"));
+                report.breaks(Rule::A3, || format!("attempt {attempt} of `{name}` timed out and failed with `{reason}`, expected `{expected}`"));
             }
         }
     }
@@ -267,10 +257,9 @@ fn outcome(
         Body::Left(BodyEnd::Ok | BodyEnd::Canceled) => {
             report.witness(Rule::A2);
             if failed {
-                report.breaks(
-                    Rule::A2,
-                    format!("`{name}` ended well or as cancelled, and was published as `{}`", said()),
-                );
+                report.breaks(Rule::A2, || {
+                    format!("`{name}` ended well or as cancelled, and was published as `{}`", said())
+                });
                 return Outcome::Unknown;
             }
             if body == Body::Left(BodyEnd::Ok) { Outcome::Ok } else { Outcome::Canceled }
@@ -279,10 +268,9 @@ fn outcome(
             report.witness(Rule::A2);
             if !failed || reason != Some(text) {
                 let text = now.texts.get(text);
-                report.breaks(
-                    Rule::A2,
-                    format!("`{name}` failed with `{text}`, and was published as `{}`", said()),
-                );
+                report.breaks(Rule::A2, || {
+                    format!("`{name}` failed with `{text}`, and was published as `{}`", said())
+                });
                 return Outcome::Unknown;
             }
             if matches!(body, Body::Left(BodyEnd::Fatal(_))) { Outcome::Fatal } else { Outcome::Retryable }
@@ -292,25 +280,24 @@ fn outcome(
             let message = now.texts.get(message);
             let told = reason.and_then(|reason| now.texts.get(reason).strip_prefix("panic: "));
             if !failed || told != Some(message) {
-                report.breaks(
-                    Rule::A5,
-                    format!("`{name}` panicked with `{message}`, and was published as `{}`", said()),
-                );
+                report.breaks(Rule::A5, || {
+                    format!("`{name}` panicked with `{message}`, and was published as `{}`", said())
+                });
                 return Outcome::Unknown;
             }
             Outcome::Retryable
         }
         Body::Left(BodyEnd::Dropped) | Body::Running if timed_out => Outcome::Retryable,
         Body::Left(BodyEnd::Dropped) => {
-            report
-                .breaks(Rule::A2, format!("the body of `{name}` was dropped, though nothing had timed out"));
+            report.breaks(Rule::A2, || {
+                format!("the body of `{name}` was dropped, though nothing had timed out")
+            });
             Outcome::Unknown
         }
         Body::Running => {
-            report.breaks(
-                Rule::A2,
-                format!("the attempt of `{name}` was published as ended while its body was running"),
-            );
+            report.breaks(Rule::A2, || {
+                format!("the attempt of `{name}` was published as ended while its body was running")
+            });
             Outcome::Unknown
         }
         Body::Unseen if timed_out => Outcome::Retryable,
@@ -334,15 +321,14 @@ pub(super) fn timeout_hit(
     let name = now.texts.get(task.name);
     report.witness(Rule::A3);
     if !task.open {
-        report.breaks(Rule::A1, format!("TimeoutHit of `{name}`, of which no attempt is open"));
+        report.breaks(Rule::A1, || format!("TimeoutHit of `{name}`, of which no attempt is open"));
         return;
     }
     if event.attempt.is_some_and(|attempt| attempt != task.attempt) {
         let of = event.attempt.unwrap_or_default();
-        report.breaks(
-            Rule::A1,
-            format!("TimeoutHit of attempt {of} of `{name}`, of which attempt {} is open", task.attempt),
-        );
+        report.breaks(Rule::A1, || {
+            format!("TimeoutHit of attempt {of} of `{name}`, of which attempt {} is open", task.attempt)
+        });
     }
     task.timed_out = true;
     task.owes_timeout_failure = true;
@@ -351,17 +337,15 @@ pub(super) fn timeout_hit(
         Body::Left(BodyEnd::Dropped) => {
             report.witness(Rule::A4);
             if !task.told {
-                report.breaks(
-                    Rule::A4,
-                    format!("`{name}` timed out, but the context of its attempt was not cancelled"),
-                );
+                report.breaks(Rule::A4, || {
+                    format!("`{name}` timed out, but the context of its attempt was not cancelled")
+                });
             }
         }
         Body::Left(_) => {
-            report.breaks(
-                Rule::A3,
-                format!("`{name}` timed out, though its body was ready when the deadline came"),
-            );
+            report.breaks(Rule::A3, || {
+                format!("`{name}` timed out, though its body was ready when the deadline came")
+            });
         }
         Body::Unseen | Body::Running => {}
     }
@@ -369,20 +353,19 @@ pub(super) fn timeout_hit(
     let expected_ms = u32::try_from(spec.timeout_ns / 1_000_000).unwrap_or(u32::MAX);
     if event.timeout_ms.is_some_and(|ms| ms != expected_ms) {
         let ms = event.timeout_ms.unwrap_or_default();
-        report.breaks(
-            Rule::A3,
-            format!("TimeoutHit of `{name}` says {ms} ms, its timeout has {expected_ms} ms"),
-        );
+        report.breaks(Rule::A3, || {
+            format!("TimeoutHit of `{name}` says {ms} ms, its timeout has {expected_ms} ms")
+        });
     }
     match task.deadline_ns() {
-        None => report.breaks(Rule::A3, format!("`{name}` timed out, but it has no timeout")),
+        None => report.breaks(Rule::A3, || format!("`{name}` timed out, but it has no timeout")),
         Some(deadline_ns) if now.at_ns < deadline_ns => {
             let early = deadline_ns - now.at_ns;
-            report.breaks(Rule::A3, format!("`{name}` timed out {early} ns before its deadline"));
+            report.breaks(Rule::A3, || format!("`{name}` timed out {early} ns before its deadline"));
         }
         Some(deadline_ns) if now.at_ns > deadline_ns.saturating_add(late_ns) => {
             let late = now.at_ns - deadline_ns;
-            report.breaks(Rule::A3, format!("`{name}` timed out {late} ns after its deadline"));
+            report.breaks(Rule::A3, || format!("`{name}` timed out {late} ns after its deadline"));
         }
         Some(_) => {}
     }
@@ -398,12 +381,15 @@ pub(super) fn body_entered(
     let task = &mut state.tasks[index];
     let name = now.texts.get(task.name);
     if !task.open {
-        report.breaks(Rule::A1, format!("a body of `{name}` was entered, but no attempt is open"));
+        report.breaks(Rule::A1, || format!("a body of `{name}` was entered, but no attempt is open"));
     } else if task.body != Body::Unseen {
-        report.breaks(Rule::A1, format!("a second body was entered in attempt {} of `{name}`", task.attempt));
+        report.breaks(Rule::A1, || {
+            format!("a second body was entered in attempt {} of `{name}`", task.attempt)
+        });
     } else if attempt != task.attempt {
-        report
-            .breaks(Rule::A1, format!("body {attempt} of `{name}` was entered in attempt {}", task.attempt));
+        report.breaks(Rule::A1, || {
+            format!("body {attempt} of `{name}` was entered in attempt {}", task.attempt)
+        });
     }
     task.body = Body::Running;
     if task.cancelled && !task.told {
@@ -436,11 +422,8 @@ pub(super) fn explain_cancel(state: &mut State, index: usize, now: &Now<'_>, rep
     if std::mem::take(&mut task.unexplained_cancel) {
         let (name, attempt) = (now.texts.get(task.name), task.attempt);
         let rule = if task.incarnation > 1 { Rule::G5 } else { Rule::A4 };
-        report.breaks(
-            rule,
-            format!(
-                "the context of attempt {attempt} of `{name}` was cancelled, and nobody had asked for it"
-            ),
-        );
+        report.breaks(rule, || {
+            format!("the context of attempt {attempt} of `{name}` was cancelled, and nobody had asked for it")
+        });
     }
 }

@@ -137,7 +137,7 @@ impl Controller {
             let waiting = self.undecided.len();
             report.breaks(
                 Rule::C4,
-                format!("with that of `{name}` {waiting} submissions wait for the controller, which has room for {capacity}"),
+                || format!("with that of `{name}` {waiting} submissions wait for the controller, which has room for {capacity}"),
             );
         }
     }
@@ -160,7 +160,7 @@ impl Controller {
         let slot = self.slot(task);
         if slot.phase != Phase::Idle || slot.start.is_some() {
             let phase = slot.phase.name();
-            report.breaks(Rule::C3, format!("slot `{name}` started a task while it was {phase}"));
+            report.breaks(Rule::C3, || format!("slot `{name}` started a task while it was {phase}"));
         }
         report.witness(Rule::C1);
         report.witness(Rule::C3);
@@ -195,10 +195,9 @@ impl Controller {
             None => None,
             Some(0) => self.undecided.pop_front(),
             Some(place) => {
-                report.breaks(
-                    Rule::C5,
-                    format!("slot `{name}` {what} before a submission that came earlier was decided"),
-                );
+                report.breaks(Rule::C5, || {
+                    format!("slot `{name}` {what} before a submission that came earlier was decided")
+                });
                 self.undecided.remove(place)
             }
         }
@@ -222,35 +221,38 @@ impl Controller {
         };
         let parsed = text.split_once('→').and_then(|(from, to)| Some((Phase::of(from)?, Phase::of(to)?)));
         let Some((from, to)) = parsed else {
-            report.breaks(Rule::C2, format!("slot `{name}` says `{reason}`, which is no transition"));
+            report.breaks(Rule::C2, || format!("slot `{name}` says `{reason}`, which is no transition"));
             return;
         };
         if from != slot.phase {
             let phase = slot.phase.name();
-            report.breaks(Rule::C2, format!("slot `{name}` says `{reason}`, but it was {phase}"));
+            report.breaks(Rule::C2, || format!("slot `{name}` says `{reason}`, but it was {phase}"));
         }
         match (from, to, by_replace) {
             (Phase::Idle, Phase::Running, false) => {
                 if slot.start.is_none() {
-                    report.breaks(Rule::C2, format!("slot `{name}` says `{reason}`, but it started nothing"));
+                    report.breaks(Rule::C2, || {
+                        format!("slot `{name}` says `{reason}`, but it started nothing")
+                    });
                 }
             }
             (Phase::Running, Phase::Terminating, true) => {
                 if !replacing {
-                    report.breaks(
-                        Rule::C2,
-                        format!("slot `{name}` says `{reason}`, but nothing replaces its task"),
-                    );
+                    report.breaks(Rule::C2, || {
+                        format!("slot `{name}` says `{reason}`, but nothing replaces its task")
+                    });
                 }
             }
             (Phase::Running | Phase::Terminating, Phase::Idle, false) => {
                 report.witness(Rule::C3);
                 let task = &tasks[index];
                 if task.registered && task.incarnation == slot.incarnation {
-                    report.breaks(Rule::C3, format!("slot `{name}` became idle before its task was removed"));
+                    report.breaks(Rule::C3, || {
+                        format!("slot `{name}` became idle before its task was removed")
+                    });
                 }
             }
-            _ => report.breaks(Rule::C2, format!("slot `{name}` says `{reason}`, which no slot does")),
+            _ => report.breaks(Rule::C2, || format!("slot `{name}` says `{reason}`, which no slot does")),
         }
         slot.phase = to;
     }
@@ -270,10 +272,9 @@ impl Controller {
         match announced {
             Some(announced) => {
                 if announced != admission {
-                    report.breaks(
-                        Rule::C2,
-                        format!("slot `{name}` says `{reason}` of a start as `{announced}`"),
-                    );
+                    report.breaks(Rule::C2, || {
+                        format!("slot `{name}` says `{reason}` of a start as `{announced}`")
+                    });
                 }
             }
             None => self.admitted(index, admission, name, reason, report),
@@ -281,10 +282,9 @@ impl Controller {
         let slot = self.slot(index);
         let (phase, pending) = (slot.phase.name(), slot.pending.len());
         if status != phase || depth.parse() != Ok(pending) {
-            report.breaks(
-                Rule::C2,
-                format!("slot `{name}` says `{reason}`, but it is {phase} and {pending} are pending"),
-            );
+            report.breaks(Rule::C2, || {
+                format!("slot `{name}` says `{reason}`, but it is {phase} and {pending} are pending")
+            });
         }
     }
 
@@ -292,17 +292,15 @@ impl Controller {
     fn admitted(&mut self, index: usize, admission: &str, name: &str, reason: &str, report: &mut Report) {
         let known = [Admission::Queue, Admission::Replace, Admission::DropIfRunning];
         let Some(admission) = known.into_iter().find(|known| admission_name(*known) == admission) else {
-            report.breaks(
-                Rule::C2,
-                format!("slot `{name}` says `{reason}`, but it started nothing from its queue"),
-            );
+            report.breaks(Rule::C2, || {
+                format!("slot `{name}` says `{reason}`, but it started nothing from its queue")
+            });
             return;
         };
         let Some(submission) = self.decide(index, Some(admission), "admitted one", name, report) else {
-            report.breaks(
-                Rule::C1,
-                format!("slot `{name}` says `{reason}`, but no such submission was accepted"),
-            );
+            report.breaks(Rule::C1, || {
+                format!("slot `{name}` says `{reason}`, but no such submission was accepted")
+            });
             return;
         };
         let capacity = self.limits.map_or(u64::MAX, |limits| limits.slot_capacity);
@@ -310,36 +308,32 @@ impl Controller {
         let superseded = std::mem::take(&mut slot.superseded);
         match (slot.phase, admission) {
             (Phase::Idle, _) => {
-                report.breaks(
-                    Rule::C2,
-                    format!("slot `{name}` says `{reason}`, but it was idle and should have started it"),
-                );
+                report.breaks(Rule::C2, || {
+                    format!("slot `{name}` says `{reason}`, but it was idle and should have started it")
+                });
             }
             (_, Admission::DropIfRunning) => {
-                report.breaks(
-                    Rule::C2,
-                    format!("slot `{name}` says `{reason}`, but it was busy and should have rejected it"),
-                );
+                report.breaks(Rule::C2, || {
+                    format!("slot `{name}` says `{reason}`, but it was busy and should have rejected it")
+                });
             }
             (_, Admission::Queue) => {
                 if slot.pending.len() as u64 >= capacity {
-                    report.breaks(
-                        Rule::C2,
-                        format!("slot `{name}` says `{reason}`, but it was full and should have rejected it"),
-                    );
+                    report.breaks(Rule::C2, || {
+                        format!("slot `{name}` says `{reason}`, but it was full and should have rejected it")
+                    });
                 }
                 slot.pending.push_back(submission);
                 self.pending += 1;
             }
             (phase, Admission::Replace) => {
                 if phase == Phase::Running {
-                    report.breaks(Rule::C2, format!("slot `{name}` says `{reason}` and is still running"));
+                    report.breaks(Rule::C2, || format!("slot `{name}` says `{reason}` and is still running"));
                 }
                 if !superseded && !slot.pending.is_empty() {
-                    report.breaks(
-                        Rule::C2,
-                        format!("slot `{name}` says `{reason}`, but its pending head was not rejected"),
-                    );
+                    report.breaks(Rule::C2, || {
+                        format!("slot `{name}` says `{reason}`, but its pending head was not rejected")
+                    });
                 }
                 slot.pending.push_front(submission);
                 self.pending += 1;
@@ -359,10 +353,9 @@ impl Controller {
         let (name, reason) = texts(event, now);
         report.witness(Rule::C1);
         let none = |report: &mut Report| {
-            report.breaks(
-                Rule::C1,
-                format!("slot `{name}` rejected `{reason}`, but no such submission waited"),
-            );
+            report.breaks(Rule::C1, || {
+                format!("slot `{name}` rejected `{reason}`, but no such submission waited")
+            });
         };
         let limit = self.limits.map_or(u64::MAX, |limits| limits.slot_capacity);
         let slot = self.slot(index);
@@ -370,22 +363,20 @@ impl Controller {
         if let Some(text) = reason.strip_prefix("queue_full: ") {
             if phase == Phase::Idle || (pending as u64) < limit || text != format!("{pending}/{limit}") {
                 let phase = phase.name();
-                report.breaks(
-                    Rule::C2,
+                report.breaks(Rule::C2, || {
                     format!(
                         "slot `{name}` rejected `{reason}`, but it is {phase} with {pending}/{limit} pending"
-                    ),
-                );
+                    )
+                });
             }
             if self.decide(index, Some(Admission::Queue), "rejected one", name, report).is_none() {
                 none(report);
             }
         } else if let Some(text) = reason.strip_prefix("slot_busy: ") {
             if phase == Phase::Idle || text != phase.name() {
-                report.breaks(
-                    Rule::C2,
-                    format!("slot `{name}` rejected `{reason}`, but it is {}", phase.name()),
-                );
+                report.breaks(Rule::C2, || {
+                    format!("slot `{name}` rejected `{reason}`, but it is {}", phase.name())
+                });
             }
             if self.decide(index, Some(Admission::DropIfRunning), "rejected one", name, report).is_none() {
                 none(report);
@@ -400,17 +391,15 @@ impl Controller {
             }
             let replaces = |one: &Submission| one.task == index && one.admission == Admission::Replace;
             if !self.undecided.front().is_some_and(replaces) {
-                report.breaks(
-                    Rule::C2,
-                    format!("slot `{name}` rejected a spec as superseded, but nothing replaces it"),
-                );
+                report.breaks(Rule::C2, || {
+                    format!("slot `{name}` rejected a spec as superseded, but nothing replaces it")
+                });
             }
         } else if reason.starts_with("add_failed: ") {
             if !tasks[index].registered || phase != Phase::Idle {
-                report.breaks(
-                    Rule::C3,
-                    format!("slot `{name}` rejected `{reason}`, but the name was free or the slot busy"),
-                );
+                report.breaks(Rule::C3, || {
+                    format!("slot `{name}` rejected `{reason}`, but the name was free or the slot busy")
+                });
             }
             let slot = self.slot(index);
             if slot.pending.pop_front().is_some() {
@@ -420,10 +409,9 @@ impl Controller {
             }
         } else if reason == "shutting_down" {
             if !shutting_down {
-                report.breaks(
-                    Rule::C1,
-                    format!("slot `{name}` rejected `{reason}`, but no shutdown was requested"),
-                );
+                report.breaks(Rule::C1, || {
+                    format!("slot `{name}` rejected `{reason}`, but no shutdown was requested")
+                });
             }
             let slot = self.slot(index);
             if slot.pending.pop_front().is_some() {
@@ -434,7 +422,7 @@ impl Controller {
                 none(report);
             }
         } else {
-            report.breaks(Rule::C1, format!("slot `{name}` rejected `{reason}`, which is no reason"));
+            report.breaks(Rule::C1, || format!("slot `{name}` rejected `{reason}`, which is no reason"));
         }
     }
 
@@ -452,32 +440,31 @@ impl Controller {
         }
         if closed && !self.is_empty() {
             let left = self.undecided.len() as u64 + self.pending;
-            report.breaks(
-                Rule::C1,
-                format!("{left} submissions were not rejected when shutdown was requested"),
-            );
+            report.breaks(Rule::C1, || {
+                format!("{left} submissions were not rejected when shutdown was requested")
+            });
         }
         if !up {
             return;
         }
         if let Some(first) = self.undecided.front() {
             let name = texts.get(tasks[first.task].name);
-            report.breaks(Rule::C1, format!("the submission to slot `{name}` was not decided at once"));
+            report.breaks(Rule::C1, || format!("the submission to slot `{name}` was not decided at once"));
         }
         for (slot, task) in self.slots.iter().zip(tasks) {
             let name = texts.get(task.name);
             if slot.start.is_some() {
-                report.breaks(Rule::C2, format!("slot `{name}` started a task and did not announce it"));
+                report.breaks(Rule::C2, || format!("slot `{name}` started a task and did not announce it"));
             }
             if slot.phase == Phase::Idle && !slot.pending.is_empty() {
-                report.breaks(Rule::C3, format!("slot `{name}` is idle and did not start what is pending"));
+                report
+                    .breaks(Rule::C3, || format!("slot `{name}` is idle and did not start what is pending"));
             }
             let gone = !task.registered || task.incarnation != slot.incarnation;
             if slot.phase != Phase::Idle && gone {
-                report.breaks(
-                    Rule::C2,
-                    format!("the task of slot `{name}` was removed and the slot did not become idle"),
-                );
+                report.breaks(Rule::C2, || {
+                    format!("the task of slot `{name}` was removed and the slot did not become idle")
+                });
             }
         }
     }
@@ -486,13 +473,14 @@ impl Controller {
     pub(super) fn over(&self, tasks: &[Task], report: &mut Report, now: &Now<'_>) {
         if !self.is_empty() {
             let left = self.undecided.len() as u64 + self.pending;
-            report
-                .breaks(Rule::C1, format!("the run returned and left {left} submissions without an answer"));
+            report.breaks(Rule::C1, || {
+                format!("the run returned and left {left} submissions without an answer")
+            });
         }
         for (slot, task) in self.slots.iter().zip(tasks) {
             if slot.phase != Phase::Idle {
                 let (name, phase) = (now.texts.get(task.name), slot.phase.name());
-                report.breaks(Rule::C2, format!("the run returned and left slot `{name}` {phase}"));
+                report.breaks(Rule::C2, || format!("the run returned and left slot `{name}` {phase}"));
             }
         }
     }

@@ -181,17 +181,17 @@ impl Delivery {
     pub(super) fn event(&mut self, event: &EventNote, now: &Now<'_>, report: &mut Report) {
         report.witness(Rule::S1);
         if event.seq != self.next_seq {
-            report.breaks(
-                Rule::S1,
-                format!("event {} was published where {} comes next", event.seq, self.next_seq),
-            );
+            report.breaks(Rule::S1, || {
+                format!("event {} was published where {} comes next", event.seq, self.next_seq)
+            });
         }
         self.next_seq = event.seq.saturating_add(1);
 
         report.witness(Rule::S2);
         if event.wall_ns < self.wall_ns {
             let back = self.wall_ns.abs_diff(event.wall_ns);
-            report.breaks(Rule::S2, format!("the wall clock of event {} went back by {back} ns", event.seq));
+            report
+                .breaks(Rule::S2, || format!("the wall clock of event {} went back by {back} ns", event.seq));
         }
         self.wall_ns = event.wall_ns;
 
@@ -225,12 +225,12 @@ impl Delivery {
                         let (all, end) = (self.listener_lost, self.bus_end());
                         report.breaks(
                             Rule::S8,
-                            format!("the listener says that it lost {all} of {end} events, but a bus of {} keeps the newest", self.capacity),
+                            || format!("the listener says that it lost {all} of {end} events, but a bus of {} keeps the newest", self.capacity),
                         );
                     }
                 }
                 _ => report
-                    .breaks(Rule::S8, format!("a lagging listener says `{reason}`, expected `lagged(N)`")),
+                    .breaks(Rule::S8, || format!("a lagging listener says `{reason}`, expected `lagged(N)`")),
             }
             return;
         }
@@ -239,7 +239,7 @@ impl Delivery {
         let outstanding = on_the_bus.saturating_sub(self.listener_lost);
         let ordinary = self.ordinary;
         let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.name == task) else {
-            report.breaks(Rule::S5, format!("an overflow is reported for `{name}`, who is no subscriber"));
+            report.breaks(Rule::S5, || format!("an overflow is reported for `{name}`, who is no subscriber"));
             return;
         };
         let why = reason
@@ -247,27 +247,25 @@ impl Delivery {
             .and_then(|rest| rest.strip_prefix(name))
             .and_then(|rest| rest.strip_prefix(" reason="));
         if !matches!(why, Some("full" | "closed")) {
-            report.breaks(
-                Rule::S5,
-                format!("an overflow says `{reason}`, expected `subscriber={name} reason=full` or `closed`"),
-            );
+            report.breaks(Rule::S5, || {
+                format!("an overflow says `{reason}`, expected `subscriber={name} reason=full` or `closed`")
+            });
         }
         let waiting = outstanding.saturating_sub(subscriber.entered + subscriber.overflows);
         if why == Some("full") && waiting <= subscriber.capacity {
-            report.breaks(
-                Rule::S5,
+            report.breaks(Rule::S5, || {
                 format!(
                     "an event for `{name}` was dropped though at most {} were waiting in its queue of {}",
                     waiting.saturating_sub(1),
                     subscriber.capacity
-                ),
-            );
+                )
+            });
         }
         subscriber.overflows += 1;
         if subscriber.overflows > ordinary.saturating_sub(subscriber.entered_ordinary) {
             report.breaks(
                 Rule::S5,
-                format!("{} overflows of `{name}` are reported, but only {} events that are not such reports can have been dropped",
+                || format!("{} overflows of `{name}` are reported, but only {} events that are not such reports can have been dropped",
                     subscriber.overflows, ordinary.saturating_sub(subscriber.entered_ordinary)),
             );
         }
@@ -283,14 +281,13 @@ impl Delivery {
             Some(message) => {
                 let (said, was) =
                     (event.reason.map_or("", |reason| now.texts.get(reason)), now.texts.get(message));
-                report.breaks(Rule::S7, format!("the panic `{was}` of `{name}` is reported as `{said}`"));
+                report.breaks(Rule::S7, || format!("the panic `{was}` of `{name}` is reported as `{said}`"));
             }
-            None => report.breaks(
-                Rule::S7,
+            None => report.breaks(Rule::S7, || {
                 format!(
                     "a panic of `{name}` is reported that never was, or that came over the report of another"
-                ),
-            ),
+                )
+            }),
         }
     }
 
@@ -304,10 +301,9 @@ impl Delivery {
             return;
         }
         if seq >= self.next_seq || self.notices.has(seq) {
-            report.breaks(
-                Rule::S10,
-                format!("event {seq} was put on the bus at {} ns and does not belong there", now.at_ns),
-            );
+            report.breaks(Rule::S10, || {
+                format!("event {seq} was put on the bus at {} ns and does not belong there", now.at_ns)
+            });
             return;
         }
         self.bus.push(seq);
@@ -323,10 +319,9 @@ impl Delivery {
         let name = now.texts.get(receiver);
         let notices_before = self.notices.count_below(seq);
         if self.notices.has(seq) {
-            report.breaks(
-                Rule::S8,
-                format!("bus receiver `{name}` got event {seq}, a notice that goes to subscribers alone"),
-            );
+            report.breaks(Rule::S8, || {
+                format!("bus receiver `{name}` got event {seq}, a notice that goes to subscribers alone")
+            });
             return;
         }
         let place_of_next = |next: u64| self.bus.get(next as usize).copied();
@@ -334,10 +329,9 @@ impl Delivery {
         report.witness(Rule::S3);
         if self.disorder {
             if place_of_next(receiver.next) != Some(seq) {
-                report.breaks(
-                    Rule::S3,
-                    format!("bus receiver `{name}` got event {seq}, which is not the next on the bus"),
-                );
+                report.breaks(Rule::S3, || {
+                    format!("bus receiver `{name}` got event {seq}, which is not the next on the bus")
+                });
             }
             receiver.got.push(seq);
             receiver.next += 1;
@@ -345,21 +339,20 @@ impl Delivery {
         }
         let place = seq.saturating_sub(notices_before);
         if seq >= self.next_seq {
-            report
-                .breaks(Rule::S3, format!("bus receiver `{name}` got event {seq}, which was not published"));
+            report.breaks(Rule::S3, || {
+                format!("bus receiver `{name}` got event {seq}, which was not published")
+            });
         } else if place < receiver.next {
-            report.breaks(
-                Rule::S3,
-                format!("bus receiver `{name}` got event {seq} again, or after a later one"),
-            );
+            report.breaks(Rule::S3, || {
+                format!("bus receiver `{name}` got event {seq} again, or after a later one")
+            });
         } else if place > receiver.next {
             let skipped = place - receiver.next;
-            report.breaks(
-                Rule::S3,
+            report.breaks(Rule::S3, || {
                 format!(
                     "bus receiver `{name}` was not told of {skipped} events that it lost before event {seq}"
-                ),
-            );
+                )
+            });
         }
         receiver.next = receiver.next.max(place.saturating_add(1));
     }
@@ -374,7 +367,7 @@ impl Delivery {
         if lost == 0 || lost > overrun {
             report.breaks(
                 Rule::S3,
-                format!("bus receiver `{name}` was told that it lost {lost} events, but a bus of {capacity} has overwritten {overrun}"),
+                || format!("bus receiver `{name}` was told that it lost {lost} events, but a bus of {capacity} has overwritten {overrun}"),
             );
         }
         receiver.next += lost.min(end.saturating_sub(receiver.next));
@@ -397,17 +390,16 @@ impl Delivery {
                 .find(|(owed, got)| owed != got)
             {
                 let name = now.texts.get(receiver.name);
-                report.breaks(
-                    Rule::S10,
-                    format!("bus receiver `{name}` never got event {}, in whatever order", missing.0),
-                );
+                report.breaks(Rule::S10, || {
+                    format!("bus receiver `{name}` never got event {}, in whatever order", missing.0)
+                });
             }
         }
         if receiver.next < end {
             let name = now.texts.get(receiver.name);
             report.breaks(
                 Rule::S3,
-                format!("bus receiver `{name}` was told that nothing more comes, but never got the last {} events", end - receiver.next),
+                || format!("bus receiver `{name}` was told that nothing more comes, but never got the last {} events", end - receiver.next),
             );
         }
     }
@@ -421,30 +413,28 @@ impl Delivery {
         let name = || now.texts.get(name);
         if let Some(message) = subscriber.owes_panic.take() {
             let (name, message) = (name(), now.texts.get(message));
-            report.breaks(
-                Rule::S7,
-                format!("the panic `{message}` of `{name}` was not reported before its next event"),
-            );
+            report.breaks(Rule::S7, || {
+                format!("the panic `{message}` of `{name}` was not reported before its next event")
+            });
         }
         if let Some(earlier) = subscriber.in_hand {
-            report.breaks(
-                Rule::S5,
-                format!("`{}` was given event {seq} while it was handling {earlier}", name()),
-            );
+            report.breaks(Rule::S5, || {
+                format!("`{}` was given event {seq} while it was handling {earlier}", name())
+            });
         }
         if seq >= self.next_seq {
-            report.breaks(Rule::S5, format!("`{}` was given event {seq}, which was not published", name()));
+            report
+                .breaks(Rule::S5, || format!("`{}` was given event {seq}, which was not published", name()));
         }
         // A notice overtakes what is still on the bus ([S8]).
         if !is_notice && !self.disorder && subscriber.last_entered.is_some_and(|last| last >= seq) {
             let last = subscriber.last_entered.unwrap_or_default();
-            report.breaks(
-                Rule::S5,
+            report.breaks(Rule::S5, || {
                 format!(
                     "`{}` was given event {seq} after {last}: its queue is not first in, first out",
                     name()
-                ),
-            );
+                )
+            });
         }
         subscriber.in_hand = Some(seq);
         if !is_notice {
@@ -481,12 +471,11 @@ impl Delivery {
             HandlerEnd::Dropped => {
                 if drained_until.is_none_or(|until| now.at_ns < until) {
                     let name = now.texts.get(name);
-                    report.breaks(
-                        Rule::S9,
+                    report.breaks(Rule::S9, || {
                         format!(
                             "`{name}` was handling event {seq} when it was dropped, before the end of grace"
-                        ),
-                    );
+                        )
+                    });
                 }
             }
         }
@@ -513,15 +502,14 @@ impl Delivery {
         if sum != published {
             report.breaks(
                 Rule::S6,
-                format!("`{name}` counted {handled} handled, {panicked} panicked on, {dropped} dropped and {lagged} lost to lag, \
+                || format!("`{name}` counted {handled} handled, {panicked} panicked on, {dropped} dropped and {lagged} lost to lag, \
                     {sum} in all, of {published} published"),
             );
         }
         if lagged != self.listener_lost {
-            report.breaks(
-                Rule::S6,
-                format!("`{name}` counted {lagged} lost to lag, the notices say {}", self.listener_lost),
-            );
+            report.breaks(Rule::S6, || {
+                format!("`{name}` counted {lagged} lost to lag, the notices say {}", self.listener_lost)
+            });
         }
         if subscriber.entered == 0 && (handled > 0 || panicked > 0) {
             return; // its handler is not observed
@@ -529,7 +517,7 @@ impl Delivery {
         if (handled, panicked) != (subscriber.done, subscriber.panicked) {
             report.breaks(
                 Rule::S6,
-                format!("`{name}` counted {handled} handled and {panicked} panicked on, but its handler returned {} times and \
+                || format!("`{name}` counted {handled} handled and {panicked} panicked on, but its handler returned {} times and \
                     panicked {} times", subscriber.done, subscriber.panicked),
             );
         }
@@ -537,7 +525,7 @@ impl Delivery {
         if subscriber.overflows > missed {
             report.breaks(
                 Rule::S5,
-                format!("{} overflows of `{name}` are reported, but it missed only {missed} events that are not such reports",
+                || format!("{} overflows of `{name}` are reported, but it missed only {missed} events that are not such reports",
                     subscriber.overflows),
             );
         }
@@ -550,7 +538,7 @@ impl Delivery {
             if skipped > accounted {
                 report.breaks(
                     Rule::S5,
-                    format!("{skipped} events before event {last} never came to `{name}`, but only {} overflows are reported and {lagged} \
+                    || format!("{skipped} events before event {last} never came to `{name}`, but only {} overflows are reported and {lagged} \
                         lost to lag", subscriber.overflows),
                 );
             }
@@ -559,7 +547,7 @@ impl Delivery {
         let reported = subscriber.overflows.saturating_add(lagged);
         if !cut_short && missed > reported {
             let unreported = missed - reported;
-            report.breaks(Rule::S9, format!("{unreported} events for `{name}` were dropped at the end, though its grace was not used up"));
+            report.breaks(Rule::S9, || format!("{unreported} events for `{name}` were dropped at the end, though its grace was not used up"));
         }
     }
 
@@ -571,7 +559,7 @@ impl Delivery {
         for subscriber in &mut self.subscribers {
             if let Some(message) = subscriber.owes_panic.take() {
                 let (name, message) = (texts.get(subscriber.name), texts.get(message));
-                report.breaks(Rule::S7, format!("the panic `{message}` of `{name}` was not reported"));
+                report.breaks(Rule::S7, || format!("the panic `{message}` of `{name}` was not reported"));
             }
         }
     }
@@ -631,24 +619,23 @@ fn fields(event: &EventNote, now: &Now<'_>, report: &mut Report) {
     report.witness(Rule::E2);
     let surplus = set & !(must | may);
     if surplus != 0 {
-        report.breaks(
-            Rule::E1,
-            format!("{} {} carries {}", kind_name(event.kind), event.seq, field_names(surplus)),
-        );
+        report.breaks(Rule::E1, || {
+            format!("{} {} carries {}", kind_name(event.kind), event.seq, field_names(surplus))
+        });
     }
     let missing = must & !set;
     if missing != 0 {
-        report.breaks(
-            Rule::E2,
-            format!("{} {} lacks {}", kind_name(event.kind), event.seq, field_names(missing)),
-        );
+        report.breaks(Rule::E2, || {
+            format!("{} {} lacks {}", kind_name(event.kind), event.seq, field_names(missing))
+        });
     }
     if event.kind == EventKind::TaskRemoveRequested
         && let Some(reason) = event.reason
         && now.texts.get(reason) != "manual_cancel"
     {
         let reason = now.texts.get(reason);
-        report.breaks(Rule::E1, format!("TaskRemoveRequested {} carries the reason `{reason}`", event.seq));
+        report
+            .breaks(Rule::E1, || format!("TaskRemoveRequested {} carries the reason `{reason}`", event.seq));
     }
 }
 

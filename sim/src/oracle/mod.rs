@@ -154,11 +154,16 @@ impl Report {
         self.witnesses[rule as usize] += 1;
     }
 
-    /// The rule is broken.
+    /// The rule is broken. What is said of it is put together out of line, so that those who look for it stay small.
     #[cold]
-    fn breaks(&mut self, rule: Rule, message: String) {
+    #[inline(never)]
+    fn breaks(&mut self, rule: Rule, message: impl FnOnce() -> String) {
         let bit = 1 << rule as u32;
-        if self.broken & bit == 0 && !self.excuses.covers(RULES[rule as usize].id, &message) {
+        if self.broken & bit != 0 {
+            return;
+        }
+        let message = message();
+        if !self.excuses.covers(RULES[rule as usize].id, &message) {
             self.broken |= bit;
             let (at_ns, record, seq) = (self.at_ns, self.records.saturating_sub(1), self.seq);
             self.violations.push(Violation { rule: RULES[rule as usize].id, message, at_ns, record, seq });

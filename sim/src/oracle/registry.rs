@@ -147,11 +147,11 @@ pub(super) fn add_requested(
     let name = now.texts.get(state.tasks[index].name);
     report.witness(Rule::G1);
     if state.tasks[index].registered {
-        report.breaks(Rule::G1, format!("`{name}` was registered a second time"));
+        report.breaks(Rule::G1, || format!("`{name}` was registered a second time"));
         return;
     }
     if run.requested_ns().is_some() {
-        report.breaks(Rule::D2, format!("the add of `{name}` was accepted after shutdown was requested"));
+        report.breaks(Rule::D2, || format!("the add of `{name}` was accepted after shutdown was requested"));
     }
     let asked = state.ops.iter_mut().find_map(|op| match &mut op.kind {
         OpKind::Add { spec, task, accepted, .. } if *task == index && !*accepted => {
@@ -167,7 +167,7 @@ pub(super) fn add_requested(
     });
     let spec = asked.map(|(_, spec, _)| spec);
     if spec.is_none() && state.calls_seen {
-        report.breaks(Rule::G2, format!("`{name}` was registered, and nobody had asked for it"));
+        report.breaks(Rule::G2, || format!("`{name}` was registered, and nobody had asked for it"));
     }
     let task = &mut state.tasks[index];
     task.begin(spec);
@@ -188,14 +188,13 @@ pub(super) fn added(state: &mut State, index: usize, now: &Now<'_>, run: &Run, r
     let name = now.texts.get(task.name);
     report.witness(Rule::G2);
     if !task.registered {
-        report.breaks(
-            Rule::G2,
-            format!("TaskAdded of `{name}`, which has no accepted add or was removed already"),
-        );
+        report.breaks(Rule::G2, || {
+            format!("TaskAdded of `{name}`, which has no accepted add or was removed already")
+        });
         return;
     }
     if task.added {
-        report.breaks(Rule::G2, format!("`{name}` was added twice"));
+        report.breaks(Rule::G2, || format!("`{name}` was added twice"));
         return;
     }
     task.added = true;
@@ -221,11 +220,11 @@ pub(super) fn remove_requested(
     let task = &mut state.tasks[index];
     let name = now.texts.get(task.name);
     if !task.registered {
-        report.breaks(Rule::G3, format!("TaskRemoveRequested of `{name}`, which is not registered"));
+        report.breaks(Rule::G3, || format!("TaskRemoveRequested of `{name}`, which is not registered"));
         return;
     }
     if task.removal_requested {
-        report.breaks(Rule::G3, format!("a second TaskRemoveRequested of one incarnation of `{name}`"));
+        report.breaks(Rule::G3, || format!("a second TaskRemoveRequested of one incarnation of `{name}`"));
         return;
     }
     task.removal_requested = true;
@@ -240,17 +239,15 @@ pub(super) fn remove_requested(
     let replaced = state.controller.replaces(index);
     let asked = removes || cancels || replaced == Some(task.incarnation);
     if state.calls_seen && !asked && replaced.is_some() {
-        report.breaks(
-            Rule::G5,
-            format!("a Replace of what slot `{name}` had started removes another `{name}`, from outside"),
-        );
+        report.breaks(Rule::G5, || {
+            format!("a Replace of what slot `{name}` had started removes another `{name}`, from outside")
+        });
     } else if state.calls_seen && !asked {
-        report.breaks(Rule::G3, format!("TaskRemoveRequested of `{name}`, and nobody had asked for it"));
+        report.breaks(Rule::G3, || format!("TaskRemoveRequested of `{name}`, and nobody had asked for it"));
     } else if state.calls_seen && event.reason.is_some() && !cancels {
-        report.breaks(
-            Rule::G3,
-            format!("TaskRemoveRequested of `{name}` speaks of a cancel, but it was removed"),
-        );
+        report.breaks(Rule::G3, || {
+            format!("TaskRemoveRequested of `{name}` speaks of a cancel, but it was removed")
+        });
     }
     state.cancel(index, now, run, report);
 }
@@ -262,46 +259,45 @@ pub(super) fn removed(state: &mut State, index: usize, now: &Now<'_>, run: &Run,
     let name = now.texts.get(task.name);
     report.witness(Rule::G4);
     if !task.registered {
-        report.breaks(
-            Rule::G4,
-            format!("TaskRemoved of `{name}`, which is not registered or was removed already"),
-        );
+        report.breaks(Rule::G4, || {
+            format!("TaskRemoved of `{name}`, which is not registered or was removed already")
+        });
         return;
     }
     if slow {
         report.witness(Rule::G6);
     }
     if !task.added {
-        report.breaks(Rule::G2, format!("`{name}` was removed without a TaskAdded"));
+        report.breaks(Rule::G2, || format!("`{name}` was removed without a TaskAdded"));
     }
     if task.open {
-        report.breaks(Rule::A1, format!("`{name}` was removed, but its attempt {} has no end", task.attempt));
+        report.breaks(Rule::A1, || {
+            format!("`{name}` was removed, but its attempt {} has no end", task.attempt)
+        });
         task.open = false;
         state.open -= 1;
     }
     let forced = run.has_exceeded_grace();
     let task = &mut state.tasks[index];
     if task.body == Body::Running {
-        report.breaks(
-            Rule::G4,
-            format!("`{name}` was removed while the body of its attempt {} was running", task.attempt),
-        );
+        report.breaks(Rule::G4, || {
+            format!("`{name}` was removed while the body of its attempt {} was running", task.attempt)
+        });
     }
     match task.follow {
         Follow::Owed(owed) if !forced => {
             let what = owed.name();
             let rule = if owed == Owed::Dead && task.muted { Rule::R7 } else { Rule::R1 };
-            report.breaks(rule, format!("`{name}` was removed where {what} was owed"));
+            report.breaks(rule, || format!("`{name}` was removed where {what} was owed"));
         }
         Follow::Fresh | Follow::Wait if !task.cancelled => {
             let next = task.attempt.saturating_add(1);
             let rule = if task.incarnation > 1 { Rule::G5 } else { Rule::R1 };
-            report.breaks(
-                rule,
+            report.breaks(rule, || {
                 format!(
                     "`{name}` was removed where its attempt {next} was to come, and nobody had asked for it"
-                ),
-            );
+                )
+            });
         }
         _ => {}
     }
@@ -341,40 +337,38 @@ pub(super) fn answer(
             report.witness(Rule::G2);
             let name = now.texts.get(state.tasks[task].name);
             if !at_once {
-                report.breaks(Rule::G2, format!("the add of `{name}` was not decided at once"));
+                report.breaks(Rule::G2, || format!("the add of `{name}` was not decided at once"));
             }
             match answer {
                 Answer::Done if accepted => {}
                 Answer::Done => {
-                    report.breaks(
-                        Rule::G2,
-                        format!("the add of `{name}` was accepted without a TaskAddRequested"),
-                    );
+                    report.breaks(Rule::G2, || {
+                        format!("the add of `{name}` was accepted without a TaskAddRequested")
+                    });
                 }
                 _ if accepted => {
-                    report
-                        .breaks(Rule::G2, format!("the add of `{name}` published an event and was refused"));
+                    report.breaks(Rule::G2, || {
+                        format!("the add of `{name}` published an event and was refused")
+                    });
                 }
                 Answer::AlreadyExists => {
                     if !was_registered && unchanged {
                         let rule = if state.tasks[task].incarnation > 0 { Rule::G5 } else { Rule::G2 };
-                        report.breaks(
-                            rule,
-                            format!("the add of `{name}` was refused as taken, but the name is free"),
-                        );
+                        report.breaks(rule, || {
+                            format!("the add of `{name}` was refused as taken, but the name is free")
+                        });
                     }
                 }
                 Answer::ShuttingDown => {
                     if run.requested_ns().is_some() {
                         report.witness(Rule::D2);
                     } else if !run.is_over() && !run.may_be_ending() {
-                        report.breaks(Rule::G2, format!("the add of `{name}` was refused as shutting down, but no shutdown was requested"));
+                        report.breaks(Rule::G2, || format!("the add of `{name}` was refused as shutting down, but no shutdown was requested"));
                     }
                 }
-                _ => report.breaks(
-                    Rule::G2,
-                    format!("the add of `{name}` was answered with something else than an add's answers"),
-                ),
+                _ => report.breaks(Rule::G2, || {
+                    format!("the add of `{name}` was answered with something else than an add's answers")
+                }),
             }
         }
         OpKind::Remove { task, incarnation } => {
@@ -382,38 +376,34 @@ pub(super) fn answer(
             let entry = &state.tasks[task];
             let name = now.texts.get(entry.name);
             if !at_once {
-                report.breaks(Rule::G3, format!("the removal of `{name}` was not decided at once"));
+                report.breaks(Rule::G3, || format!("the removal of `{name}` was not decided at once"));
             }
             match (answer, incarnation) {
                 (Answer::Done, Some(incarnation)) => {
                     let still = entry.registered && entry.incarnation == incarnation;
                     if still && !entry.removal_requested && !entry.cancelled {
-                        report.breaks(
-                            Rule::G3,
-                            format!("the removal of `{name}` was accepted without a TaskRemoveRequested"),
-                        );
+                        report.breaks(Rule::G3, || {
+                            format!("the removal of `{name}` was accepted without a TaskRemoveRequested")
+                        });
                     }
                 }
                 (Answer::NotFound, None) => {}
                 (Answer::Done, None) if unchanged => {
-                    report.breaks(
-                        Rule::G3,
-                        format!("the removal of `{name}` was accepted, but it is not registered"),
-                    );
+                    report.breaks(Rule::G3, || {
+                        format!("the removal of `{name}` was accepted, but it is not registered")
+                    });
                 }
                 (Answer::NotFound, Some(_)) if unchanged => {
-                    report.breaks(
-                        Rule::G3,
-                        format!("the removal of `{name}` was refused as not found, but it is registered"),
-                    );
+                    report.breaks(Rule::G3, || {
+                        format!("the removal of `{name}` was refused as not found, but it is registered")
+                    });
                 }
                 (Answer::Done | Answer::NotFound, _) => {}
-                _ => report.breaks(
-                    Rule::G3,
+                _ => report.breaks(Rule::G3, || {
                     format!(
                         "the removal of `{name}` was answered with something else than a removal's answers"
-                    ),
-                ),
+                    )
+                }),
             }
         }
         OpKind::Cancel { task, incarnation, deadline_ns, removed_ns } => {
@@ -424,70 +414,60 @@ pub(super) fn answer(
             match (answer, incarnation) {
                 (Answer::Bool(false), None) if at_once => {}
                 (Answer::Bool(false), None) => {
-                    report.breaks(
-                        Rule::G7,
-                        format!("the cancel of `{name}`, which is not registered, was not answered at once"),
-                    );
+                    report.breaks(Rule::G7, || {
+                        format!("the cancel of `{name}`, which is not registered, was not answered at once")
+                    });
                 }
                 (Answer::Bool(false), Some(_)) => {
-                    report.breaks(
-                        Rule::G7,
+                    report.breaks(Rule::G7, || {
                         format!(
                             "the cancel of `{name}` said that there is no such task, but it was registered"
-                        ),
-                    );
+                        )
+                    });
                 }
                 (Answer::Bool(true), Some(_)) => match removed_ns {
-                    None => report.breaks(
-                        Rule::G7,
-                        format!("the cancel of `{name}` was answered before its TaskRemoved"),
-                    ),
+                    None => report.breaks(Rule::G7, || {
+                        format!("the cancel of `{name}` was answered before its TaskRemoved")
+                    }),
                     Some(removed_ns) if removed_ns != now.at_ns => {
-                        report.breaks(
-                            Rule::G7,
+                        report.breaks(Rule::G7, || {
                             format!(
                                 "the cancel of `{name}` was answered {} ns after its TaskRemoved",
                                 now.at_ns - removed_ns
-                            ),
-                        );
+                            )
+                        });
                     }
                     Some(_) => {}
                 },
                 (Answer::RemoveTimeout, Some(_)) => {
                     if now.at_ns < deadline_ns {
                         let early = deadline_ns - now.at_ns;
-                        report.breaks(
-                            Rule::G7,
-                            format!("the cancel of `{name}` gave up {early} ns before its time"),
-                        );
+                        report.breaks(Rule::G7, || {
+                            format!("the cancel of `{name}` gave up {early} ns before its time")
+                        });
                     } else if removed_ns.is_some_and(|removed_ns| removed_ns < now.at_ns) {
-                        report.breaks(
-                            Rule::G7,
-                            format!("the cancel of `{name}` gave up, though it had been removed"),
-                        );
+                        report.breaks(Rule::G7, || {
+                            format!("the cancel of `{name}` gave up, though it had been removed")
+                        });
                     } else if now.at_ns > deadline_ns.saturating_add(state.late_ns) {
                         let late = now.at_ns - deadline_ns;
-                        report.breaks(
-                            Rule::G7,
-                            format!("the cancel of `{name}` gave up {late} ns after its time"),
-                        );
+                        report.breaks(Rule::G7, || {
+                            format!("the cancel of `{name}` gave up {late} ns after its time")
+                        });
                     }
                 }
-                (_, None) => report.breaks(
-                    Rule::G7,
-                    format!("the cancel of `{name}`, which is not registered, was not answered with false"),
-                ),
-                (_, Some(_)) => report.breaks(
-                    Rule::G7,
-                    format!(
-                        "the cancel of `{name}` was answered with something else than a cancel's answers"
-                    ),
-                ),
+                (_, None) => report.breaks(Rule::G7, || {
+                    format!("the cancel of `{name}`, which is not registered, was not answered with false")
+                }),
+                (_, Some(_)) => report.breaks(Rule::G7, || {
+                    format!("the cancel of `{name}` was answered with something else than a cancel's answers")
+                }),
             }
         }
         OpKind::List => {
             let Answer::Names(names) = answer else {
-                report.breaks(Rule::G1, "list_tasks was answered with something else than names".to_owned());
+                report
+                    .breaks(Rule::G1, || "list_tasks was answered with something else than names".to_owned());
                 return;
             };
             if unchanged {
@@ -511,19 +491,19 @@ pub(super) fn answer(
                 let entry = &state.tasks[task];
                 if *said != entry.alive {
                     let (name, is) = (now.texts.get(entry.name), if entry.alive { "is" } else { "is not" });
-                    report.breaks(
-                        Rule::G8,
-                        format!("is_alive of `{name}` was answered {said}, but it {is} in an attempt"),
-                    );
+                    report.breaks(Rule::G8, || {
+                        format!("is_alive of `{name}` was answered {said}, but it {is} in an attempt")
+                    });
                 }
             }
         }
         OpKind::WaitReady => {
             report.witness(Rule::D1);
             if *answer != Answer::Done {
-                report.breaks(Rule::D1, "wait_ready was answered with something else than done".to_owned());
+                report
+                    .breaks(Rule::D1, || "wait_ready was answered with something else than done".to_owned());
             } else if !run.was_up() {
-                report.breaks(Rule::D1, "wait_ready was answered before the run was up".to_owned());
+                report.breaks(Rule::D1, || "wait_ready was answered before the run was up".to_owned());
             }
         }
         OpKind::Submit { task, spec, admission, wait } => {
@@ -531,13 +511,13 @@ pub(super) fn answer(
         }
         OpKind::Shutdown => {
             if *answer != Answer::Done {
-                report.breaks(
-                    Rule::D2,
-                    "a shutdown call was answered with something else than done".to_owned(),
-                );
+                report.breaks(Rule::D2, || {
+                    "a shutdown call was answered with something else than done".to_owned()
+                });
             } else if run.requested_ns().is_none() && !run.is_over() && !run.may_be_ending() {
-                report
-                    .breaks(Rule::D2, "a shutdown call was answered without a ShutdownRequested".to_owned());
+                report.breaks(Rule::D2, || {
+                    "a shutdown call was answered without a ShutdownRequested".to_owned()
+                });
             }
         }
     }
@@ -555,51 +535,50 @@ fn submit_answered(
     let closed = run.requested_ns().is_some() || run.is_over();
     report.witness(Rule::C4);
     if !wait && !at_once {
-        report.breaks(Rule::C4, format!("try_submit of `{name}` did not return at once"));
+        report.breaks(Rule::C4, || format!("try_submit of `{name}` did not return at once"));
     }
     match answer {
         Answer::NotConfigured if !state.controller.is_configured() => {}
         _ if !state.controller.is_configured() => {
-            report.breaks(
-                Rule::C4,
-                format!("a submission of `{name}` was not refused, though there is no controller"),
-            );
+            report.breaks(Rule::C4, || {
+                format!("a submission of `{name}` was not refused, though there is no controller")
+            });
         }
         Answer::Done if closed => {
-            report.breaks(
-                Rule::C4,
-                format!("a submission of `{name}` was accepted after shutdown was requested"),
-            );
+            report.breaks(Rule::C4, || {
+                format!("a submission of `{name}` was accepted after shutdown was requested")
+            });
         }
         Answer::Done => state.controller.accept(op, task, admission, spec, name, report),
-        Answer::Full if wait => report.breaks(Rule::C4, format!("submit of `{name}` did not wait for room")),
+        Answer::Full if wait => {
+            report.breaks(Rule::C4, || format!("submit of `{name}` did not wait for room"))
+        }
         Answer::Full => {
             if state.controller.has_room_beside(state.waiting_submissions()) {
-                report.breaks(Rule::C4, format!("try_submit of `{name}` was refused, though there was room"));
+                report.breaks(Rule::C4, || {
+                    format!("try_submit of `{name}` was refused, though there was room")
+                });
             }
         }
         Answer::Closed => {
             if !closed && !run.may_be_ending() {
-                report.breaks(
-                    Rule::C4,
-                    format!("a submission of `{name}` was refused as closed, but no shutdown was requested"),
-                );
+                report.breaks(Rule::C4, || {
+                    format!("a submission of `{name}` was refused as closed, but no shutdown was requested")
+                });
             }
         }
-        _ => report.breaks(
-            Rule::C4,
-            format!("a submission of `{name}` was answered with something else than its answers"),
-        ),
+        _ => report.breaks(Rule::C4, || {
+            format!("a submission of `{name}` was answered with something else than its answers")
+        }),
     }
 }
 
 fn compare(said: &[Text], expected: &[&str], rule: Rule, what: &str, now: &Now<'_>, report: &mut Report) {
     let said: Vec<_> = said.iter().map(|name| now.texts.get(*name)).collect();
     if said != expected {
-        report.breaks(
-            rule,
-            format!("{what} was answered [{}], expected [{}]", said.join(", "), expected.join(", ")),
-        );
+        report.breaks(rule, || {
+            format!("{what} was answered [{}], expected [{}]", said.join(", "), expected.join(", "))
+        });
     }
 }
 
@@ -610,50 +589,46 @@ pub(super) fn settle(state: &State, until_ns: u64, run: &Run, report: &mut Repor
             OpKind::Cancel { task, deadline_ns, removed_ns, incarnation, .. } => {
                 let name = texts.get(state.tasks[*task].name);
                 if incarnation.is_none() {
-                    report.breaks(
-                        Rule::G7,
-                        format!("the cancel of `{name}`, which is not registered, was not answered at once"),
-                    );
+                    report.breaks(Rule::G7, || {
+                        format!("the cancel of `{name}`, which is not registered, was not answered at once")
+                    });
                 } else if removed_ns.is_some() {
-                    report.breaks(
-                        Rule::G7,
-                        format!("the cancel of `{name}` was not answered when it was removed"),
-                    );
+                    report.breaks(Rule::G7, || {
+                        format!("the cancel of `{name}` was not answered when it was removed")
+                    });
                 } else if deadline_ns.saturating_add(state.late_ns) < until_ns {
-                    report.breaks(
-                        Rule::G7,
-                        format!("the cancel of `{name}` was not answered when its time was over"),
-                    );
+                    report.breaks(Rule::G7, || {
+                        format!("the cancel of `{name}` was not answered when its time was over")
+                    });
                 }
             }
             OpKind::Add { task, .. } => {
                 let name = texts.get(state.tasks[*task].name);
-                report.breaks(Rule::G2, format!("the add of `{name}` was not decided at once"));
+                report.breaks(Rule::G2, || format!("the add of `{name}` was not decided at once"));
             }
             OpKind::Remove { task, .. } => {
                 let name = texts.get(state.tasks[*task].name);
-                report.breaks(Rule::G3, format!("the removal of `{name}` was not decided at once"));
+                report.breaks(Rule::G3, || format!("the removal of `{name}` was not decided at once"));
             }
             OpKind::WaitReady if run.was_up() => {
-                report.breaks(Rule::D1, "wait_ready was not answered though the run is up".to_owned());
+                report.breaks(Rule::D1, || "wait_ready was not answered though the run is up".to_owned());
             }
             OpKind::Submit { task, wait, .. } => {
                 let name = texts.get(state.tasks[*task].name);
                 let closed = run.requested_ns().is_some() || run.is_over();
                 if !wait || closed || !state.controller.is_configured() || state.controller.has_room_beside(0)
                 {
-                    report.breaks(
-                        Rule::C4,
-                        format!("a submission of `{name}` was not answered, though nothing kept it waiting"),
-                    );
+                    report.breaks(Rule::C4, || {
+                        format!("a submission of `{name}` was not answered, though nothing kept it waiting")
+                    });
                 }
             }
-            OpKind::List => report.breaks(Rule::G1, "list_tasks was not answered at once".to_owned()),
+            OpKind::List => report.breaks(Rule::G1, || "list_tasks was not answered at once".to_owned()),
             OpKind::Snapshot | OpKind::IsAlive(_) => {
-                report.breaks(Rule::G8, "a question for who is alive was not answered at once".to_owned());
+                report.breaks(Rule::G8, || "a question for who is alive was not answered at once".to_owned());
             }
             OpKind::Shutdown => {
-                report.breaks(Rule::D2, "a shutdown call was not answered at once".to_owned());
+                report.breaks(Rule::D2, || "a shutdown call was not answered at once".to_owned());
             }
             OpKind::WaitReady => {}
         }
@@ -665,13 +640,13 @@ pub(super) fn end(state: &State, run: &Run, now: &Now<'_>, report: &mut Report) 
     for op in &state.ops {
         if let OpKind::Cancel { task, .. } = op.kind {
             let name = now.texts.get(state.tasks[task].name);
-            report.breaks(Rule::G7, format!("a cancel of `{name}` was never answered"));
+            report.breaks(Rule::G7, || format!("a cancel of `{name}` was never answered"));
         }
     }
     if run.is_over() {
         for task in state.tasks.iter().filter(|task| task.registered) {
             let name = now.texts.get(task.name);
-            report.breaks(Rule::G4, format!("`{name}` was never removed"));
+            report.breaks(Rule::G4, || format!("`{name}` was never removed"));
         }
     }
 }

@@ -24,23 +24,21 @@ pub(super) fn backoff(
     if source == BackoffSource::Failure && event.reason != task.reason {
         let said = event.reason.map_or("", |reason| now.texts.get(reason));
         let was = task.reason.map_or("", |reason| now.texts.get(reason));
-        report.breaks(
-            Rule::R1,
-            format!("BackoffScheduled of `{name}` says `{said}`, its attempt failed with `{was}`"),
-        );
+        report.breaks(Rule::R1, || {
+            format!("BackoffScheduled of `{name}` says `{said}`, its attempt failed with `{was}`")
+        });
     }
     let Some(delay_ms) = event.delay_ms else { return };
     let (from_ns, until_ns) = match (source, task.spec.map(|spec| (spec.restart, spec.backoff))) {
         (_, None) => told(delay_ms),
         (BackoffSource::Success, Some((Restart::Always { interval_ns: Some(interval_ns) }, _))) => {
             if delay_ms != truncated(interval_ns) {
-                report.breaks(
-                    Rule::R1,
+                report.breaks(Rule::R1, || {
                     format!(
                         "BackoffScheduled of `{name}` says {delay_ms} ms, its interval has {} ms",
                         truncated(interval_ns)
-                    ),
-                );
+                    )
+                });
             }
             (interval_ns, interval_ns)
         }
@@ -61,11 +59,11 @@ pub(super) fn backoff(
                 match other {
                     Some(other) => report.breaks(
                         Rule::R3,
-                        format!("the delay of `{name}` is {delay_ms} ms, as after {other} earlier failures in a row; there were {used}"),
+                        || format!("the delay of `{name}` is {delay_ms} ms, as after {other} earlier failures in a row; there were {used}"),
                     ),
                     None => report.breaks(
                         Rule::R4,
-                        format!("the delay of `{name}` is {delay_ms} ms; after {used} earlier failures in a row it is between {low_ns} \
+                        || format!("the delay of `{name}` is {delay_ms} ms; after {used} earlier failures in a row it is between {low_ns} \
                             and {high_ns} ns"),
                     ),
                 }
@@ -109,8 +107,9 @@ pub(super) fn exhausted(
         };
         if said != expected {
             let name = now.texts.get(task.name);
-            report
-                .breaks(Rule::R1, format!("ActorExhausted of `{name}` says `{said}`, expected `{expected}`"));
+            report.breaks(Rule::R1, || {
+                format!("ActorExhausted of `{name}` says `{said}`, expected `{expected}`")
+            });
         }
     }
     last(state, index);
@@ -122,10 +121,9 @@ pub(super) fn dead(state: &mut State, index: usize, event: &EventNote, now: &Now
         let (name, said) =
             (now.texts.get(task.name), event.reason.map_or("", |reason| now.texts.get(reason)));
         let was = task.reason.map_or("", |reason| now.texts.get(reason));
-        report.breaks(
-            Rule::R1,
-            format!("ActorDead of `{name}` says `{said}`, its attempt failed with `{was}`"),
-        );
+        report.breaks(Rule::R1, || {
+            format!("ActorDead of `{name}` says `{said}`, its attempt failed with `{was}`")
+        });
     }
     last(state, index);
 }
@@ -142,10 +140,9 @@ fn follows(task: &mut Task, owed: Owed, event: &EventNote, now: &Now<'_>, report
     let kind = kind_name(event.kind);
     if event.attempt.is_some_and(|attempt| attempt != task.attempt) {
         let of = event.attempt.unwrap_or_default();
-        report.breaks(
-            Rule::R1,
-            format!("{kind} of `{name}` speaks of attempt {of}, the latest is {}", task.attempt),
-        );
+        report.breaks(Rule::R1, || {
+            format!("{kind} of `{name}` speaks of attempt {of}, the latest is {}", task.attempt)
+        });
     }
     let instead = match task.follow {
         Follow::Owed(expected) if expected == owed => return true,
@@ -154,8 +151,9 @@ fn follows(task: &mut Task, owed: Owed, event: &EventNote, now: &Now<'_>, report
             return event.kind == EventKind::BackoffScheduled;
         }
         Follow::Last if task.muted => {
-            report
-                .breaks(Rule::R7, format!("{kind} of `{name}`, whose attempt ended after it was cancelled"));
+            report.breaks(Rule::R7, || {
+                format!("{kind} of `{name}`, whose attempt ended after it was cancelled")
+            });
             return false;
         }
         Follow::Owed(expected) => expected.name(),
@@ -164,7 +162,7 @@ fn follows(task: &mut Task, owed: Owed, event: &EventNote, now: &Now<'_>, report
         Follow::Open => "the end of the attempt",
         Follow::Fresh => "the first attempt",
     };
-    report.breaks(Rule::R1, format!("{kind} of `{name}` came where {instead} was expected"));
+    report.breaks(Rule::R1, || format!("{kind} of `{name}` came where {instead} was expected"));
     false
 }
 

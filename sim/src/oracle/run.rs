@@ -120,7 +120,7 @@ impl Run {
     #[inline]
     fn after_the_end(&self, what: impl FnOnce() -> String, report: &mut Report) {
         if self.over {
-            report.breaks(Rule::D6, format!("{} after the run had returned", what()));
+            report.breaks(Rule::D6, || format!("{} after the run had returned", what()));
         }
     }
 
@@ -147,13 +147,13 @@ impl Run {
             EventKind::ShutdownRequested => {
                 report.witness(Rule::D2);
                 if self.requested_ns.is_some() {
-                    report.breaks(Rule::D2, "ShutdownRequested was published twice".to_owned());
+                    report.breaks(Rule::D2, || "ShutdownRequested was published twice".to_owned());
                     return;
                 }
                 if !state.is_shutdown_called() {
                     let idle = self.up && !self.serve && state.registered == 0;
                     let rule = if idle { Rule::D5 } else { Rule::D2 };
-                    report.breaks(rule, "ShutdownRequested, and nobody had asked for it".to_owned());
+                    report.breaks(rule, || "ShutdownRequested, and nobody had asked for it".to_owned());
                 }
                 self.requested_ns = Some(now.at_ns);
                 self.requested_early = !self.up;
@@ -174,20 +174,21 @@ impl Run {
     fn all_stopped(&mut self, state: &State, now: &Now<'_>, report: &mut Report) {
         report.witness(Rule::D3);
         let Some(deadline_ns) = self.stop_deadline_ns() else {
-            report.breaks(Rule::D5, "AllStoppedWithinGrace, and no shutdown was requested".to_owned());
+            report.breaks(Rule::D5, || "AllStoppedWithinGrace, and no shutdown was requested".to_owned());
             return;
         };
         if self.stopped.is_some() {
-            report.breaks(Rule::D3, "a shutdown ended twice".to_owned());
+            report.breaks(Rule::D3, || "a shutdown ended twice".to_owned());
             return;
         }
         if state.registered > 0 {
             let left = state.registered_list(now.texts);
-            report.breaks(Rule::D3, format!("AllStoppedWithinGrace, but {left} are registered"));
+            report.breaks(Rule::D3, || format!("AllStoppedWithinGrace, but {left} are registered"));
         }
         if now.at_ns > deadline_ns {
             let late = now.at_ns - deadline_ns;
-            report.breaks(Rule::D3, format!("AllStoppedWithinGrace came {late} ns after the end of grace"));
+            report
+                .breaks(Rule::D3, || format!("AllStoppedWithinGrace came {late} ns after the end of grace"));
         }
         self.stopped = Some((Stopped::InTime, now.at_ns));
     }
@@ -195,23 +196,23 @@ impl Run {
     fn grace_exceeded(&mut self, state: &State, now: &Now<'_>, report: &mut Report) {
         report.witness(Rule::D3);
         let Some(deadline_ns) = self.stop_deadline_ns() else {
-            report.breaks(Rule::D3, "GraceExceeded, and no shutdown was requested".to_owned());
+            report.breaks(Rule::D3, || "GraceExceeded, and no shutdown was requested".to_owned());
             return;
         };
         if self.stopped.is_some() {
-            report.breaks(Rule::D3, "a shutdown ended twice".to_owned());
+            report.breaks(Rule::D3, || "a shutdown ended twice".to_owned());
             return;
         }
         if now.at_ns < deadline_ns {
             let early = deadline_ns - now.at_ns;
-            report.breaks(Rule::D3, format!("GraceExceeded came {early} ns before the end of grace"));
+            report.breaks(Rule::D3, || format!("GraceExceeded came {early} ns before the end of grace"));
         }
         if now.at_ns > deadline_ns.saturating_add(self.late_ns) {
             let late = now.at_ns - deadline_ns;
-            report.breaks(Rule::D3, format!("GraceExceeded came {late} ns after the end of grace"));
+            report.breaks(Rule::D3, || format!("GraceExceeded came {late} ns after the end of grace"));
         }
         if state.registered == 0 {
-            report.breaks(Rule::D3, "GraceExceeded, but nothing was registered any more".to_owned());
+            report.breaks(Rule::D3, || "GraceExceeded, but nothing was registered any more".to_owned());
         }
         self.stopped = Some((Stopped::Exceeded, now.at_ns));
         self.stuck = (0..state.tasks.len()).filter(|&task| state.tasks[task].registered).collect();
@@ -226,7 +227,7 @@ impl Run {
         let is_next = self.stuck.get(self.removed).is_some_and(|&task| state.tasks[task].name == name);
         if self.has_exceeded_grace() && !is_next {
             let name = now.texts.get(name);
-            report.breaks(Rule::D3, format!("`{name}` was ended by force out of the order of names"));
+            report.breaks(Rule::D3, || format!("`{name}` was ended by force out of the order of names"));
         }
     }
 
@@ -236,7 +237,8 @@ impl Run {
             let task = state.find(name);
             if self.stuck.get(self.removed) != Some(&task) {
                 let name = now.texts.get(name);
-                report.breaks(Rule::D3, format!("`{name}` was removed by force out of the order of names"));
+                report
+                    .breaks(Rule::D3, || format!("`{name}` was removed by force out of the order of names"));
             }
             self.removed += 1;
         }
@@ -301,10 +303,9 @@ impl Run {
         if self.must_refuse {
             let early = self.requested_early && *answer == Answer::ShuttingDown;
             if *answer != Answer::AlreadyExists && !early {
-                report.breaks(
-                    Rule::D1,
-                    "a run with a name that comes twice or is taken was not refused".to_owned(),
-                );
+                report.breaks(Rule::D1, || {
+                    "a run with a name that comes twice or is taken was not refused".to_owned()
+                });
             }
             return;
         }
@@ -313,7 +314,7 @@ impl Run {
         state.controller.over(&state.tasks, report, now);
         if state.registered > 0 && self.requested_ns.is_some() {
             let left = state.registered_list(now.texts);
-            report.breaks(Rule::D3, format!("the run returned while {left} were registered"));
+            report.breaks(Rule::D3, || format!("the run returned while {left} were registered"));
         }
         if self.requested_ns.is_some() {
             report.witness(Rule::D4);
@@ -325,11 +326,13 @@ impl Run {
         self.cut_short = now.at_ns >= until_ns;
         if now.at_ns > until_ns.saturating_add(self.late_ns) {
             let late = now.at_ns - until_ns;
-            report
-                .breaks(Rule::S9, format!("the run was draining queues for {late} ns longer than its grace"));
+            report.breaks(Rule::S9, || {
+                format!("the run was draining queues for {late} ns longer than its grace")
+            });
         }
         if !delivery.has_subscribers() && now.at_ns.saturating_add(self.grace_ns) != until_ns {
-            report.breaks(Rule::D1, "the run had nothing left to do and did not return at once".to_owned());
+            report
+                .breaks(Rule::D1, || "the run had nothing left to do and did not return at once".to_owned());
         }
     }
 
@@ -339,41 +342,39 @@ impl Run {
                 report.witness(Rule::D5);
                 if state.registered > 0 {
                     let left = state.registered_list(now.texts);
-                    report.breaks(Rule::D1, format!("the run returned while {left} were registered"));
+                    report.breaks(Rule::D1, || format!("the run returned while {left} were registered"));
                 } else if self.serve {
-                    report.breaks(Rule::D1, "serve returned without a shutdown".to_owned());
+                    report.breaks(Rule::D1, || "serve returned without a shutdown".to_owned());
                 }
             }
             (Answer::Done, Some(_), Some((Stopped::InTime, _))) => {
                 if self.requested_early && self.had_specs {
                     let text = "shutdown was requested before the run, which registered none of its specs and gave Ok";
-                    report.breaks(Rule::D2, text.to_owned());
+                    report.breaks(Rule::D2, || text.to_owned());
                 }
             }
             (Answer::Done, Some(_), Some((Stopped::Exceeded, _))) => {
-                report.breaks(Rule::D3, "grace was exceeded, but the run gave Ok".to_owned());
+                report.breaks(Rule::D3, || "grace was exceeded, but the run gave Ok".to_owned());
             }
             (Answer::ShuttingDown, Some(_), Some(_)) if self.requested_early && self.had_specs => {}
             (Answer::Done | Answer::GraceExceeded(_), Some(_), None) => {
-                report.breaks(
-                    Rule::D3,
-                    "the run returned after a shutdown request and published neither of its ends".to_owned(),
-                );
+                report.breaks(Rule::D3, || {
+                    "the run returned after a shutdown request and published neither of its ends".to_owned()
+                });
             }
             (Answer::GraceExceeded(names), Some(_), Some((Stopped::Exceeded, _))) => {
                 let said: Vec<_> = names.iter().map(|name| now.texts.get(*name)).collect();
                 if said != self.stuck_names {
                     let (said, stuck) = (said.join(", "), self.stuck_names.join(", "));
-                    report.breaks(
-                        Rule::D3,
-                        format!("the run says that [{said}] were stuck, but it was [{stuck}]"),
-                    );
+                    report.breaks(Rule::D3, || {
+                        format!("the run says that [{said}] were stuck, but it was [{stuck}]")
+                    });
                 }
             }
             (Answer::GraceExceeded(_), _, _) => {
-                report.breaks(Rule::D3, "the run says that grace was exceeded, but it was not".to_owned());
+                report.breaks(Rule::D3, || "the run says that grace was exceeded, but it was not".to_owned());
             }
-            _ => report.breaks(Rule::D1, "the run gave an answer that nothing accounts for".to_owned()),
+            _ => report.breaks(Rule::D1, || "the run gave an answer that nothing accounts for".to_owned()),
         }
     }
 
@@ -386,10 +387,9 @@ impl Run {
         let Some(deadline_ns) = self.stop_deadline_ns() else {
             if let Some(idle_ns) = self.idle_ns {
                 if until_ns > idle_ns.saturating_add(self.grace_ns).saturating_add(self.late_ns) {
-                    report.breaks(
-                        Rule::D1,
-                        "nothing was registered any more and the run did not return".to_owned(),
-                    );
+                    report.breaks(Rule::D1, || {
+                        "nothing was registered any more and the run did not return".to_owned()
+                    });
                 }
             } else if !self.serve && state.is_idle() {
                 self.idle_ns = Some(at_ns);
@@ -398,29 +398,26 @@ impl Run {
         };
         match self.stopped {
             None if state.registered == 0 => {
-                report.breaks(
-                    Rule::D3,
+                report.breaks(Rule::D3, || {
                     "every task was removed after a shutdown request, but AllStoppedWithinGrace did not come"
-                        .to_owned(),
-                );
+                        .to_owned()
+                });
             }
             None if until_ns > deadline_ns.saturating_add(self.late_ns) => {
-                report.breaks(
-                    Rule::D3,
-                    "grace was over, and neither AllStoppedWithinGrace nor GraceExceeded came".to_owned(),
-                );
+                report.breaks(Rule::D3, || {
+                    "grace was over, and neither AllStoppedWithinGrace nor GraceExceeded came".to_owned()
+                });
             }
             Some((Stopped::Exceeded, _)) if state.registered > 0 => {
-                report.breaks(Rule::D3, "a stuck task was not removed by force at once".to_owned());
+                report.breaks(Rule::D3, || "a stuck task was not removed by force at once".to_owned());
             }
             _ => {}
         }
         let end_ns = deadline_ns.saturating_add(self.grace_ns).saturating_add(self.late_ns.saturating_mul(2));
         if until_ns > end_ns {
-            report.breaks(
-                Rule::D4,
-                "twice the grace after its shutdown request the run had not returned".to_owned(),
-            );
+            report.breaks(Rule::D4, || {
+                "twice the grace after its shutdown request the run had not returned".to_owned()
+            });
         }
     }
 
@@ -429,7 +426,7 @@ impl Run {
         if [futures, timers, permits] != [0; 3] {
             report.breaks(
                 Rule::D6,
-                format!("the run returned and left {futures} futures, {timers} timers and {permits} permits behind"),
+                || format!("the run returned and left {futures} futures, {timers} timers and {permits} permits behind"),
             );
         }
     }
@@ -449,8 +446,8 @@ impl Run {
             Rule::D1
         };
         if lost {
-            report.breaks(Rule::S4, "events were lost, and the run never returned".to_owned());
+            report.breaks(Rule::S4, || "events were lost, and the run never returned".to_owned());
         }
-        report.breaks(rule, "the run never returned".to_owned());
+        report.breaks(rule, || "the run never returned".to_owned());
     }
 }

@@ -375,10 +375,9 @@ impl State {
             self.tasks[task].owes_timeout_failure = false;
             if event.kind != EventKind::TaskFailed {
                 let (name, kind) = (now.texts.get(name), crate::trace::kind_name(event.kind));
-                report.breaks(
-                    Rule::A3,
-                    format!("TimeoutHit of `{name}` was followed by {kind}, not by TaskFailed"),
-                );
+                report.breaks(Rule::A3, || {
+                    format!("TimeoutHit of `{name}` was followed by {kind}, not by TaskFailed")
+                });
             }
         }
         match event.kind {
@@ -389,10 +388,9 @@ impl State {
             kind => {
                 if !self.tasks[task].registered {
                     let (name, kind) = (now.texts.get(name), crate::trace::kind_name(kind));
-                    report.breaks(
-                        Rule::G4,
-                        format!("{kind} of `{name}`, which is not registered or was removed already"),
-                    );
+                    report.breaks(Rule::G4, || {
+                        format!("{kind} of `{name}`, which is not registered or was removed already")
+                    });
                     return;
                 }
                 match kind {
@@ -480,10 +478,9 @@ impl State {
         {
             let name = now.texts.get(name);
             let rule = if submitted { Rule::C5 } else { Rule::G5 };
-            report.breaks(
-                rule,
-                format!("a body of `{name}` came from operation {op}, but it was the turn of {expected}"),
-            );
+            report.breaks(rule, || {
+                format!("a body of `{name}` came from operation {op}, but it was the turn of {expected}")
+            });
         }
         attempts::body_entered(self, task, attempt, now, report);
     }
@@ -533,39 +530,32 @@ impl State {
         match debt.what {
             DebtKind::Added if !task.added => {
                 let rule = if slow { Rule::G6 } else { Rule::G2 };
-                report.breaks(
-                    rule,
-                    format!("the accepted add of `{name}` was not followed by TaskAdded at once"),
-                );
+                report.breaks(rule, || {
+                    format!("the accepted add of `{name}` was not followed by TaskAdded at once")
+                });
             }
             DebtKind::Removed => {
                 let rule = if slow { Rule::G6 } else { Rule::G4 };
-                report.breaks(rule, format!("`{name}` has come to its end and was not removed at once"));
+                report.breaks(rule, || format!("`{name}` has come to its end and was not removed at once"));
             }
             DebtKind::Cut => {
-                report.breaks(
-                    Rule::R5,
-                    format!("`{name}` was cancelled while it waited and did not end at once"),
-                );
+                report.breaks(Rule::R5, || {
+                    format!("`{name}` was cancelled while it waited and did not end at once")
+                });
             }
             DebtKind::Told
                 if task.open && task.attempt == debt.attempt && task.body == Body::Running && !task.told =>
             {
-                report.breaks(
-                    Rule::A4,
-                    format!(
-                        "`{name}` was cancelled, but the context of its attempt {} was not",
-                        task.attempt
-                    ),
-                );
+                report.breaks(Rule::A4, || {
+                    format!("`{name}` was cancelled, but the context of its attempt {} was not", task.attempt)
+                });
             }
             DebtKind::Followed if task.attempt == debt.attempt => {
                 if let Follow::Owed(owed) = task.follow {
                     let what = owed.name();
-                    report.breaks(
-                        Rule::R1,
-                        format!("attempt {} of `{name}` was not followed by {what} at once", task.attempt),
-                    );
+                    report.breaks(Rule::R1, || {
+                        format!("attempt {} of `{name}` was not followed by {what} at once", task.attempt)
+                    });
                 }
             }
             DebtKind::Added | DebtKind::Told | DebtKind::Followed => {}
@@ -595,10 +585,9 @@ impl State {
                 (false, 0) => Rule::G2,
                 _ => Rule::R2,
             };
-            report.breaks(
-                rule,
-                format!("attempt {next} of `{name}` was due at {} ns and did not start", due.at_ns),
-            );
+            report.breaks(rule, || {
+                format!("attempt {next} of `{name}` was due at {} ns and did not start", due.at_ns)
+            });
         }
         let latest = self.latest_due.take();
         if self.max_concurrent == 0 {
@@ -611,8 +600,9 @@ impl State {
             && waits_since_ns < due_ns
         {
             let other = texts.get(self.tasks[task].name);
-            report
-                .breaks(Rule::A6, format!("`{other}` got a permit before `{name}`, which had waited longer"));
+            report.breaks(Rule::A6, || {
+                format!("`{other}` got a permit before `{name}`, which had waited longer")
+            });
         }
         if open < limit {
             let task = &mut self.tasks[waiter];
@@ -620,7 +610,7 @@ impl State {
             let next = task.attempt.saturating_add(1);
             report.breaks(
                 Rule::A6,
-                format!("attempt {next} of `{name}` was due and did not start, though only {open} of {limit} attempts were open"),
+                || format!("attempt {next} of `{name}` was due and did not start, though only {open} of {limit} attempts were open"),
             );
         }
     }

@@ -132,7 +132,7 @@ impl Trackers {
         };
         report.breaks(
             Rule::G8,
-            format!(
+            || format!(
                 "an alive tracker that was fed by `{}` says that [{}] are alive, but the highest numbers that it got say [{}]",
                 now.texts.get(receiver),
                 names(&mut said.iter().copied()),
