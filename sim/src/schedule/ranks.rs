@@ -6,9 +6,22 @@ use std::collections::BinaryHeap;
 /// The ready lanes and the rank of every lane.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ranks {
-    /// (rank, lane, stamp).
-    heap: BinaryHeap<(i64, u32, u32)>,
+    heap: BinaryHeap<Ranked>,
     lanes: Vec<Entry>,
+}
+
+/// Rank, lane and stamp as the digits of one number, which are compared at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Ranked(i128);
+
+impl Ranked {
+    fn new(rank: i64, lane: u32, stamp: u32) -> Self {
+        Self(i128::from(rank) << 64 | i128::from(lane) << 32 | i128::from(stamp))
+    }
+
+    fn parts(self) -> (i64, u32, u32) {
+        ((self.0 >> 64) as i64, (self.0 >> 32) as u32, self.0 as u32)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,7 +62,7 @@ impl Ranks {
         entry.stamp = entry.stamp.wrapping_add(1);
         let Entry { ready, stamp, .. } = *entry;
         if ready {
-            self.heap.push((rank, lane, stamp));
+            self.heap.push(Ranked::new(rank, lane, stamp));
         }
     }
 
@@ -60,7 +73,7 @@ impl Ranks {
         entry.ready = true;
         entry.stamp = entry.stamp.wrapping_add(1);
         let Entry { rank, stamp, .. } = *entry;
-        self.heap.push((rank.expect("a ready lane has a rank"), lane, stamp));
+        self.heap.push(Ranked::new(rank.expect("a ready lane has a rank"), lane, stamp));
     }
 
     /// The lane is not ready any more.
@@ -73,7 +86,7 @@ impl Ranks {
 
     /// The ready lane of the highest rank.
     pub(super) fn top(&mut self) -> Option<(i64, u32)> {
-        while let Some(&(rank, lane, stamp)) = self.heap.peek() {
+        while let Some((rank, lane, stamp)) = self.heap.peek().map(|ranked| ranked.parts()) {
             let entry = self.lanes[lane as usize];
             if entry.ready && entry.stamp == stamp {
                 return Some((rank, lane));
