@@ -34,13 +34,38 @@ use crate::world::{End, Engine, Finished, LaneKind, Limits, Stuck};
 #[derive(Debug, Default)]
 pub struct Notebook {
     texts: RefCell<Texts>,
-    untold: RefCell<Vec<Record>>,
+    untold: RefCell<Untold>,
+}
+
+/// Records that were not told yet. Those that were stay where they are until others take their places.
+#[derive(Debug, Default)]
+struct Untold {
+    records: Vec<Record>,
+    len: usize,
+}
+
+impl Untold {
+    /// The place of one more.
+    #[inline]
+    fn next(&mut self) -> &mut Record {
+        if self.len == self.records.len() {
+            self.records.push(Record { at_ns: 0, turn: None, what: What::Calm });
+        }
+        self.len += 1;
+        &mut self.records[self.len - 1]
+    }
+
+    /// All of them; they count as told.
+    fn take(&mut self) -> &[Record] {
+        let len = std::mem::take(&mut self.len);
+        &self.records[..len]
+    }
 }
 
 impl Notebook {
     fn clear(&self) {
         self.texts.borrow_mut().clear();
-        self.untold.borrow_mut().clear();
+        self.untold.borrow_mut().len = 0;
     }
 }
 
@@ -200,8 +225,10 @@ impl<H: Host + 'static> Stage<H> {
         }
         if !self.deaf {
             let mut untold = self.notebook.untold.borrow_mut();
-            untold.push(Record { at_ns, turn, what });
-            if untold.len() >= self.batch {
+            let record = untold.next();
+            (record.at_ns, record.turn) = (at_ns, turn);
+            record.what = what; // by itself, so that it is moved once
+            if untold.len >= self.batch {
                 drop(untold);
                 self.tell();
             }
@@ -211,8 +238,8 @@ impl<H: Host + 'static> Stage<H> {
     /// Tells the sink what it was not told yet.
     fn tell(&self) {
         let mut untold = self.notebook.untold.borrow_mut();
-        let told = untold.drain(..);
-        self.sink.borrow_mut().record_all(told.as_slice(), &self.notebook.texts.borrow());
+        let told = untold.take();
+        self.sink.borrow_mut().record_all(told, &self.notebook.texts.borrow());
     }
 
     /// Nothing else could take the world back from a future that keeps publishing without a yield.
