@@ -408,12 +408,13 @@ impl Chooser {
     /// because a run makes more of these than of all others.
     #[inline]
     pub(crate) fn gives_way(&mut self, site: Site, ready: u32) -> bool {
-        if self.walks && !self.calm {
-            let value = gives_way_freely(ready);
-            self.made.push(Choice { site, arity: 2, value });
-            return value == 1;
-        }
-        self.choose(site, None, 2, ready) == 1
+        let value = match self.source {
+            Source::Drawn(..) if self.calm => 0,
+            Source::Drawn(..) if self.walks => gives_way_freely(ready),
+            _ => return self.choose(site, None, 2, ready) == 1,
+        };
+        self.made.push(Choice { site, arity: 2, value });
+        value == 1
     }
 
     /// A value below `arity`, where `ready` lanes are ready besides the running one. Where only one value is possible

@@ -90,15 +90,15 @@ fn found(pattern: Pattern, wanted: usize) -> Vec<Case> {
     let limits = Limits::default();
     let planted = Rc::new(RefCell::new(Planted { pattern, seen: Seen::default(), broken: None }));
     let sink: Rc<RefCell<dyn Sink>> = Rc::clone(&planted) as _;
-    let (mut engine, texts) = (Engine::new(), Rc::default());
+    let (mut engine, notebook) = (Engine::new(), Rc::default());
     let mut judged = runner(pattern, limits);
     let mut cases = Vec::new();
     for seed in 0..400_000 {
         let scenario = Rc::new(generate(seed));
         let source = profiled(seeded(seed, StrategyKind::Mix), |count| {
-            drive(&mut engine, &scenario, count, &limits, &texts, &sink).profile()
+            drive(&mut engine, &scenario, count, &limits, &notebook, &sink).profile()
         });
-        let run = drive(&mut engine, &scenario, source, &limits, &texts, &sink);
+        let run = drive(&mut engine, &scenario, source, &limits, &notebook, &sink);
         engine.recycle(run.tape);
         if planted.borrow().broken.is_some() {
             let run = judged.seed(seed, StrategyKind::Mix);

@@ -115,19 +115,19 @@ pub(crate) fn unjudged_sweep(seeds: u64) {
             true
         }
     }
-    let (mut engine, texts, limits) = (Engine::new(), Rc::default(), Limits::default());
+    let (mut engine, notebook, limits) = (Engine::new(), Rc::default(), Limits::default());
     let nobody: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Nobody));
     let deaf: Rc<RefCell<dyn Sink>> = Rc::new(RefCell::new(Deaf));
     for seed in 0..seeds {
         let scenario = Rc::new(scenario::generate(seed));
         let mut count = |source: Source| {
-            let counted = scenario::drive(&mut engine, &scenario, source, &limits, &texts, &deaf);
+            let counted = scenario::drive(&mut engine, &scenario, source, &limits, &notebook, &deaf);
             let profile = counted.profile();
             engine.recycle(counted.tape);
             profile
         };
         let source = profiled(seeded(seed, StrategyKind::default()), &mut count);
-        let finished = scenario::drive(&mut engine, &scenario, source, &limits, &texts, &nobody);
+        let finished = scenario::drive(&mut engine, &scenario, source, &limits, &notebook, &nobody);
         engine.recycle(finished.tape);
     }
 }
