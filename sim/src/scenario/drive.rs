@@ -149,6 +149,13 @@ const BATCH: usize = 128;
 /// A turn that makes more records than this, and 16 for each task of the scenario, never ends.
 const RECORDS_PER_TURN_MAX: u64 = 200_000;
 
+#[cold]
+#[inline(never)]
+fn never_ends(at_ns: u64, records: u64) -> ! {
+    let who = format!("one turn at {at_ns} ns made {records} records without an end");
+    resume_unwind(Box::new(who));
+}
+
 impl<H: Host + 'static> Stage<H> {
     fn new(
         world: H,
@@ -243,12 +250,12 @@ impl<H: Host + 'static> Stage<H> {
     }
 
     /// Nothing else could take the world back from a future that keeps publishing without a yield.
+    #[inline]
     fn count_record(&self, turn: u64, at_ns: u64) {
         let records = if self.turn.replace(turn) == turn { self.records.get() + 1 } else { 1 };
         self.records.set(records);
         if records == RECORDS_PER_TURN_MAX + 16 * self.names.len() as u64 {
-            let who = format!("one turn at {at_ns} ns made {records} records without an end");
-            resume_unwind(Box::new(who));
+            never_ends(at_ns, records);
         }
     }
 
