@@ -551,7 +551,7 @@ fn submit_answered(
         }
         Answer::Done => state.controller.accept(op, task, admission, spec, name, report),
         Answer::Full if wait => {
-            report.breaks(Rule::C4, || format!("submit of `{name}` did not wait for room"))
+            report.breaks(Rule::C4, || format!("submit of `{name}` did not wait for room"));
         }
         Answer::Full => {
             if state.controller.has_room_beside(state.waiting_submissions()) {
