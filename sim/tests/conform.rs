@@ -63,6 +63,20 @@ fn the_trace_that_the_description_of_the_format_shows_conforms() {
 }
 
 #[test]
+fn the_trace_and_the_dialect_that_the_guide_shows_conform() {
+    let page = include_str!("../../docs/reference-model.md");
+    let block = |fence: &str| {
+        let (_, rest) = page.split_once(fence).expect("it shows one");
+        rest.split_once("```").expect("it ends").0
+    };
+    let dialect = Dialect::from_toml(block("```toml\n")).expect("it is a dialect");
+    let checked = judged(block("```json\n"), dialect, &Switches::default());
+    assert_eq!(checked.oddities.seen(), []);
+    assert_eq!(broken(&checked), Vec::<&str>::new(), "{:#?}", checked.judgement.departures);
+    assert!(checked.judgement.coverage.tested().any(|rule| rule == "A1"));
+}
+
+#[test]
 fn each_oddity_is_reported_once_with_its_line_and_the_rest_is_judged() {
     let odd = [
         HEADER,
@@ -285,4 +299,123 @@ fn what_is_remembered_grows_with_live_tasks_and_not_with_the_trace() {
     assert_eq!(checked.judgement.events, 6 * lives + 5);
     assert_eq!(broken(&checked), ["A1", "monitor"], "{:?}", checked.judgement.departures);
     assert!(judge.remembers() < 10_000, "{} tasks are remembered of {lives}", judge.remembers());
+}
+
+/// A slot of taskvisor 0.9.0 announces a start while the registry has an older task of that name. It rejects one, is replaced,
+/// and takes another meanwhile; then the older one ends, and the start is granted.
+fn a_slot_that_waits_for_the_registry() -> Vec<String> {
+    let controller = r#""timer_late_ns":0,"controller":{"queue_capacity":8,"slot_capacity":8}}"#;
+    let header = HEADER.replace(r#""timer_late_ns":0}"#, controller);
+    let spec = r#"{"task":"web","restart":"never","backoff":{"first_ns":0,"max_ns":0,"factor":1.0,"jitter":"none"},"timeout_ns":0}"#;
+    let mut seq = 70;
+    let mut event = |at: u64, kind: &str, rest: &str| {
+        seq += 1;
+        format!(r#"{{"at_ns":{at},"event":{{"seq":{seq},"kind":"{kind}","wall_ns":{at}{rest}}}}}"#)
+    };
+    let of = |id: u32, rest: &str| format!(r#","task":"web","id":"t{id}"{rest}"#);
+    let call = |at: u64, op: u32, what: &str| format!(r#"{{"at_ns":{at},"call":{{"op":{op},"do":{what}}}}}"#);
+    let done = |at: u64, op: u32| format!(r#"{{"at_ns":{at},"answer":{{"op":{op},"result":"done"}}}}"#);
+    let submit = |how: &str| format!(r#"{{"submit":{{"spec":{spec},"admission":"{how}","wait":true}}}}"#);
+    let reason = |reason: &str| format!(r#","reason":"{reason}""#);
+    let mut lines = vec![header, call(0, 0, "\"serve\""), call(0, 1, &format!(r#"{{"add":{spec}}}"#))];
+    lines.push(event(0, "TaskAddRequested", &of(1, "")));
+    lines.push(event(0, "TaskAdded", &of(1, "")));
+    lines.push(done(0, 1));
+    lines.push(event(0, "AttemptStarting", &of(1, r#","attempt":1"#)));
+    for (op, how) in (2..).zip(["queue", "drop_if_running", "replace", "queue"]) {
+        lines.extend([call(5, op, &submit(how)), done(5, op)]);
+    }
+    let busy = r#","rejection_kind":"slot_busy","reason":"slot is busy; DropIfRunning rejected the submission (admitting)""#;
+    lines.push(event(5, "TaskAddRequested", &of(2, "")));
+    lines.push(event(5, "ControllerSubmitted", &of(2, &reason("admission=Queue status=admitting"))));
+    lines.push(event(5, "ControllerRejected", &of(3, busy)));
+    let replaced = reason("admitting→terminating (replace)");
+    lines.push(event(5, "ControllerSlotTransition", &format!(r#","task":"web"{replaced}"#)));
+    lines.push(event(
+        5,
+        "ControllerSubmitted",
+        &of(4, &reason("admission=Replace status=admitting depth=1")),
+    ));
+    lines.push(event(5, "ControllerSubmitted", &of(5, &reason("admission=Queue depth=2"))));
+    let completed = r#","outcome_kind":"outcome_completed""#;
+    let ends = |lines: &mut Vec<String>, event: &mut dyn FnMut(u64, &str, &str) -> String, id: u32| {
+        lines.push(event(5, "AttemptSucceeded", &of(id, r#","attempt":1"#)));
+        lines.push(event(5, "TaskFinished", &of(id, completed)));
+        lines.push(event(5, "TaskRemoved", &of(id, "")));
+    };
+    ends(&mut lines, &mut event, 1);
+    lines.push(event(5, "TaskAdded", &of(2, "")));
+    lines.push(event(5, "TaskRemoveRequested", r#","id":"t2""#));
+    lines.push(event(5, "TaskFinished", &of(2, r#","outcome_kind":"outcome_canceled""#)));
+    lines.push(event(5, "TaskRemoved", &of(2, "")));
+    for (id, depth) in [(4, 1), (5, 0)] {
+        lines.push(event(5, "TaskAddRequested", &of(id, "")));
+        let started = reason(&format!("started_from_queue depth={depth}"));
+        lines.push(event(5, "ControllerSubmitted", &of(id, &started)));
+        lines.push(event(5, "TaskAdded", &of(id, "")));
+        let running = reason("admitting→running");
+        lines.push(event(5, "ControllerSlotTransition", &format!(r#","task":"web"{running}"#)));
+        lines.push(event(5, "AttemptStarting", &of(id, r#","attempt":1"#)));
+        ends(&mut lines, &mut event, id);
+    }
+    lines.push(call(9, 6, "\"shutdown\""));
+    lines.push(event(9, "ShutdownRequested", ""));
+    lines.push(done(9, 6));
+    lines.push(event(9, "AllStoppedWithinGrace", ""));
+    lines.extend([done(9, 0), r#"{"at_ns":9,"end":"done"}"#.to_owned()]);
+    lines
+}
+
+#[test]
+fn a_slot_of_taskvisor_0_9_that_waits_for_the_registry_is_followed() {
+    let story = a_slot_that_waits_for_the_registry();
+    let judge = |lines: &[String], off: &[&str]| {
+        let off = off.iter().map(|&id| id.to_owned()).collect();
+        let dialect = Dialect::named("taskvisor-0.9").expect("it is built in");
+        judged(&(lines.join("\n") + "\n"), dialect, &Switches { off, ..Switches::default() })
+    };
+    let checked = judge(&story, &[]);
+    assert_eq!(broken(&checked), Vec::<&str>::new(), "{:#?}", checked.judgement.departures);
+    assert_eq!(checked.oddities.seen(), []);
+    let excused: Vec<_> =
+        checked.judgement.excused.iter().map(|excused| excused.deviation.as_str()).collect();
+    assert_eq!(excused, ["starts-are-decided-later"]);
+    let strict = broken(&judge(&story, &["starts-are-decided-later"]));
+    assert!(strict.len() > 1 && strict.contains(&"monitor"), "{strict:?}");
+
+    // What is wrong in such a slot is found by both judges.
+    let changed = |from: &str, to: &str| -> Vec<String> {
+        assert!(story.iter().any(|line| line.contains(from)), "{from}");
+        story.iter().map(|line| line.replace(from, to)).collect()
+    };
+    let without = |what: &[&str]| -> Vec<String> {
+        let stays = |line: &&String| !what.iter().all(|part| line.contains(part));
+        let lines: Vec<_> = story.iter().filter(stays).cloned().collect();
+        assert!(lines.len() < story.len(), "{what:?}");
+        lines
+    };
+    for (what, lines, rule) in [
+        ("it counts wrong", changed("Queue depth=2", "Queue depth=3"), "C2"),
+        ("it rejects as one that runs", changed("(admitting)", "(running)"), "C2"),
+        ("it forgets one that it took", without(&["started_from_queue depth=0"]), "C2"),
+        ("it does not take one", without(&["admission=Queue depth=2"]), "C2"),
+        ("it does not say that it was replaced", without(&["terminating (replace)"]), "C2"),
+        ("what was replaced goes without a request", without(&["TaskRemoveRequested"]), "G5"),
+        ("its start is not decided", without(&["TaskAdded", "t2"]), "C3"),
+        (
+            "it announces its start twice",
+            {
+                let mut lines = story.clone();
+                let place =
+                    lines.iter().position(|line| line.contains("Queue status=admitting")).expect("it does");
+                let again = lines[place].replace("\"t2\"", "\"t9\"");
+                lines.insert(place + 1, again);
+                lines
+            },
+            "C2",
+        ),
+    ] {
+        let broken = broken(&judge(&lines, &[]));
+        assert!(broken.contains(&rule) && broken.contains(&"monitor"), "{what}: {broken:?}");
+    }
 }

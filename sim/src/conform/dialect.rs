@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use simvisor::EventKind;
 use thiserror::Error;
 
-use crate::oracle::RULES;
+use crate::oracle::{Liberty, RULES};
 use crate::pattern::Pattern;
 use crate::trace::KINDS;
 
@@ -125,6 +125,21 @@ pub struct EventRule {
     /// later is left out: for ends that do not wait for the body.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drops_body: bool,
+    /// What it means for the controller's slot of its name, where a runtime does not tell when its slots become idle.
+    /// Needs the dialect to number events anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<SlotStep>,
+}
+
+/// A step of a slot that becomes idle without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotStep {
+    /// It is done with its task. It is told to be idle just before it starts another, or else when the instant or the run
+    /// is over: until then it may not have noticed, and decides as one that is busy.
+    Left,
+    /// It starts a task, so it is idle if it has left.
+    Starts,
 }
 
 /// Conditions on an event; all of them must hold.
@@ -180,8 +195,10 @@ pub enum State {
     EndedCancelled,
     /// A shutdown was requested, and how it ended was not told.
     Stopping,
-    /// How the shutdown ended was told.
+    /// How the shutdown, or the run, ended was told.
     Stopped,
+    /// It was not.
+    NotStopped,
     /// The incarnation that is registered is the event's, by the dialect's `identity`.
     Own,
     /// None is, or another.
@@ -196,6 +213,12 @@ pub enum State {
     SlotRunning,
     /// It is terminating.
     SlotTerminating,
+    /// It is admitting, by a transition that the contract does not know.
+    SlotAdmitting,
+    /// It is terminating, and what it was to start was replaced while it was admitting.
+    SlotReplaced,
+    /// It is done with its task and was not told to be idle yet, see [`SlotStep`].
+    SlotLeft,
 }
 
 /// An event in the contract's words.
@@ -203,8 +226,8 @@ pub enum State {
 /// It takes over the fields of the runtime's own event that the contract's kind has, and those that are set here.
 /// Texts may hold `$1`, `$2`, … for what stood in the gaps of the pattern of `reason`, `$attempt` and `$reason` for the
 /// number of the task's latest attempt and the text of its latest failure, `$timeout` for the limit of an attempt as
-/// Rust shows it, `$remembered` for what is remembered of the incarnation, and `$name` for any field `name` of the
-/// runtime's own event.
+/// Rust shows it, `$remembered` for what is remembered of the incarnation, `$slot` for the state of the slot of its name, by
+/// the transitions that were told, and `$name` for any field `name` of the runtime's own event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Becomes {
@@ -261,7 +284,7 @@ pub struct NotJudged {
 
 /// A departure from the contract that is known and has a name.
 ///
-/// While it is on, its event rules come before those of the dialect, and its excuses hold. While it is off, the judges
+/// While it is on, its event rules come before those of the dialect, and its liberties and excuses hold. While it is off, the judges
 /// say what they say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -276,6 +299,9 @@ pub struct Deviation {
     /// How events are to be read so that this departure alone passes.
     #[serde(default, rename = "event", skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventRule>,
+    /// Liberties that the judges follow: nothing else is let pass by them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub liberties: Vec<Liberty>,
     /// Findings that are let pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excuse: Vec<ExcuseRule>,
@@ -390,10 +416,10 @@ impl Dialect {
             if let Some(excuse) = deviation.excuse.iter().find(|excuse| !rule_is_known(&excuse.rule)) {
                 return senseless(place(), format!("there is no rule `{}`", excuse.rule));
             }
-            if deviation.excuse.is_empty() && deviation.events.is_empty() {
+            if deviation.excuse.is_empty() && deviation.events.is_empty() && deviation.liberties.is_empty() {
                 return senseless(
                     place(),
-                    "it lets nothing pass: it has neither `event` nor `excuse`".to_owned(),
+                    "it lets nothing pass: it has neither `event` nor `excuse` nor `liberties`".to_owned(),
                 );
             }
         }
@@ -406,6 +432,12 @@ impl Dialect {
                         "it becomes {} events, which needs `sequence = \"renumber\"`",
                         rule.becomes.len()
                     ),
+                );
+            }
+            if self.sequence == Sequence::AsIs && rule.slot.is_some() {
+                return senseless(
+                    format!("event `{}`", rule.kind),
+                    "it may mean a transition more, which needs `sequence = \"renumber\"`".to_owned(),
                 );
             }
             let by_identity = [State::Own, State::NotOwn, State::Remembered, State::NotRemembered];
@@ -492,13 +524,17 @@ mod tests {
         };
         for (text, says) in [
             ("[[not_judged]]\nrules = [\"Z9\"]\nbecause = \"b\"", "no rule `Z9`"),
-            ("[[deviation]]\nid = \"a\"\nsentence = \"s\"", "neither `event` nor `excuse`"),
+            ("[[deviation]]\nid = \"a\"\nsentence = \"s\"", "neither `event` nor `excuse` nor `liberties`"),
             ("[[deviation]]\nid = \"a\"\nsentence = \"s\"\nexcuse = [{ rule = \"A9\" }]", "no rule `A9`"),
             ("[[deviation]]\nid = \"all\"\nsentence = \"s\"\nexcuse = [{ rule = \"A1\" }]", "taken"),
             ("[[event]]\nkind = \"began\"\nbecomes = []", "renumber"),
             ("[[event]]\nkind = \"began\"\nbecomes = [{ kind = \"Began\" }]", "`Began` is no kind"),
             ("[[event]]\nkind = \"began\"\nwhenever = 1", "whenever"),
             ("sequence = \"renumber\"\n[[event]]\nkind = \"began\"\nremembers = \"x\"", "needs `identity`"),
+            (
+                "[[event]]\nkind = \"began\"\nslot = \"left\"\nbecomes = [{ kind = \"TaskRemoved\" }]",
+                "renumber",
+            ),
         ] {
             let error = error(text);
             assert!(error.contains(says), "{error}");

@@ -137,12 +137,16 @@ impl Judge {
         let on = dialect.switched(switches)?;
         let (mut excuses, mut owners) = (Vec::new(), Vec::new());
         for rule in dialect.not_judged.iter().flat_map(|not_judged| &not_judged.rules) {
-            excuses.push(Excuse { rule: rule.clone(), saying: None });
+            excuses.push(Excuse::Finding { rule: rule.clone(), saying: None });
             owners.push(Owner::NotJudged);
         }
         for (index, deviation) in dialect.deviations.iter().enumerate().filter(|(index, _)| on[*index]) {
             for excuse in &deviation.excuse {
-                excuses.push(Excuse { rule: excuse.rule.clone(), saying: excuse.saying.clone() });
+                excuses.push(Excuse::Finding { rule: excuse.rule.clone(), saying: excuse.saying.clone() });
+                owners.push(Owner::Deviation(index));
+            }
+            for &liberty in &deviation.liberties {
+                excuses.push(Excuse::Liberty(liberty));
                 owners.push(Owner::Deviation(index));
             }
         }

@@ -41,7 +41,7 @@ mod translate;
 pub use check::{CheckError, Checked, check};
 pub use dialect::{
     Answered, Becomes, Deviation, Dialect, DialectError, EventRule, ExcuseRule, Field, NotJudged, Observed,
-    Sequence, State, Switches, When,
+    Sequence, SlotStep, State, Switches, When,
 };
 pub use foreign::{ForeignEvent, ForeignRecord, ForeignWhat};
 pub use judge::{Coverage, Departure, Excused, Judge, Judgement};

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 use simvisor::{BackoffSource, EventKind};
 
-use super::dialect::{Answered, Becomes, Dialect, EventRule, Field, Observed, Sequence, State};
+use super::dialect::{Answered, Becomes, Dialect, EventRule, Field, Observed, Sequence, SlotStep, State};
 use super::foreign::{ForeignEvent, ForeignRecord, ForeignWhat};
 use crate::trace::{
-    Answer, BodyEnd, Call, EventNote, Header, Held, KINDS, Record, SpecNote, Text, Texts, What,
+    Answer, BodyEnd, Call, EventNote, HandlerEnd, Header, Held, KINDS, Record, SpecNote, Text, Texts, What,
 };
 
 /// Most events whose numbers are kept for those who receive them.
@@ -46,6 +46,21 @@ enum Slot {
     Idle,
     Running,
     Terminating,
+    /// It waits for the registry to decide a start; not of the contract.
+    Admitting,
+    /// It is terminating, and that start was replaced before it was decided.
+    Replaced,
+}
+
+impl Slot {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Running => "running",
+            Self::Terminating | Self::Replaced => "terminating",
+            Self::Admitting => "admitting",
+        }
+    }
 }
 
 /// A call without an answer.
@@ -81,6 +96,15 @@ pub struct Translator {
     bodies: FxHashMap<Text, u32>,
     /// Attempts of which it is told that their body was dropped, while it is running.
     dropped: Vec<(Text, u32)>,
+    /// Panics over events that mean nothing, by subscriber and message, and how many: their reports mean nothing either.
+    unheard: Vec<((Text, Text), u64)>,
+    /// Slots that are done with their task and were not told to be idle yet.
+    left: Vec<Text>,
+    /// The call that runs.
+    run: Option<u32>,
+    /// When and at which turn of the wall clock the latest record came, in nanoseconds.
+    now_ns: u64,
+    wall_ns: i64,
 }
 
 /// What became of a record.
@@ -115,6 +139,11 @@ impl Translator {
             remembered: FxHashMap::default(),
             bodies: FxHashMap::default(),
             dropped: Vec::new(),
+            unheard: Vec::new(),
+            left: Vec::new(),
+            run: None,
+            now_ns: 0,
+            wall_ns: 0,
         }
     }
 
@@ -145,6 +174,10 @@ impl Translator {
         self.remembered.clear();
         self.bodies.clear();
         self.dropped.clear();
+        self.unheard.clear();
+        self.left.clear();
+        self.run = None;
+        (self.now_ns, self.wall_ns) = (0, 0);
     }
 
     /// Forgets tasks that are gone, and those that were asked for long ago and never came. Holds the texts that are still
@@ -161,6 +194,7 @@ impl Translator {
         let identities = &self.identities;
         self.remembered.retain(|identity, _| identities.contains_key(identity));
         held.hold_all(self.tasks.iter().flat_map(|(task, known)| [Some(*task), known.reason]).flatten());
+        held.hold_all(self.unheard.iter().flat_map(|((subscriber, message), _)| [*subscriber, *message]));
         held.hold_all(self.asked.iter().map(|asked| asked.task));
         held.hold_all(self.bodies.keys().copied().chain(self.dropped.iter().map(|(task, _)| *task)));
     }
@@ -174,6 +208,12 @@ impl Translator {
     /// Appends what a record means to `out`.
     pub fn record(&mut self, record: &ForeignRecord, texts: &mut Texts, out: &mut Vec<Record>) -> Fate {
         let (at_ns, turn) = (record.at_ns, record.turn);
+        if at_ns != self.now_ns {
+            let over_ns = std::mem::replace(&mut self.now_ns, at_ns);
+            self.tell_idle(|_| true, texts, &mut |what| {
+                out.push(Record { at_ns: over_ns, turn: None, what });
+            });
+        }
         let mut tell = |what| out.push(Record { at_ns, turn, what });
         match &record.what {
             ForeignWhat::Event(event) if self.dialect.fields.is_empty() => {
@@ -194,7 +234,7 @@ impl Translator {
             ForeignWhat::Same(What::Event(note)) => {
                 self.event(&ForeignEvent::of(note, texts), texts, &mut tell)
             }
-            ForeignWhat::Same(what) => self.other(what, &mut tell),
+            ForeignWhat::Same(what) => self.other(what, texts, &mut tell),
         }
     }
 
@@ -209,7 +249,15 @@ impl Translator {
         self.dialect.unobserved.iter().any(|kind| kinds.contains(kind))
     }
 
-    fn other(&mut self, what: &What, tell: &mut dyn FnMut(What)) -> Fate {
+    fn other(&mut self, what: &What, texts: &mut Texts, tell: &mut dyn FnMut(What)) -> Fate {
+        let is_over = match what {
+            What::Answer { op, .. } => self.run == Some(*op),
+            What::End(_) => true,
+            _ => false,
+        };
+        if is_over {
+            self.tell_idle(|_| true, texts, tell);
+        }
         let hidden = match what {
             What::Call { op, call } => {
                 self.call(*op, call);
@@ -267,7 +315,7 @@ impl Translator {
     }
 
     /// A record that refers to an event by its number.
-    fn of_event(&self, what: &What, tell: &mut dyn FnMut(What)) -> Fate {
+    fn of_event(&mut self, what: &What, tell: &mut dyn FnMut(What)) -> Fate {
         let mut what = what.clone();
         let (What::Received { seq, .. }
         | What::HandlerEntered { seq, .. }
@@ -281,7 +329,12 @@ impl Translator {
             match self.numbers.get(place) {
                 Some(&(own, given)) if own == *seq => match given {
                     Some(given) => *seq = given,
-                    None => return Fate::Known, // it means nothing
+                    None => {
+                        if let What::HandlerLeft { subscriber, how: HandlerEnd::Panic(message), .. } = what {
+                            self.is_unheard(subscriber, message);
+                        }
+                        return Fate::Known; // it means nothing
+                    }
                 },
                 _ => return Fate::UnknownEvent(*seq),
             }
@@ -290,11 +343,32 @@ impl Translator {
         Fate::Known
     }
 
+    fn is_unheard(&mut self, subscriber: Text, message: Text) {
+        let panic = (subscriber, message);
+        match self.unheard.iter_mut().find(|(unheard, _)| *unheard == panic) {
+            Some((_, times)) => *times += 1,
+            None => self.unheard.push((panic, 1)),
+        }
+    }
+
+    /// Takes the report of a panic over an event that means nothing, if this may be one.
+    fn reports_unheard(&mut self, note: &EventNote) -> bool {
+        let (Some(subscriber), Some(message)) = (note.task, note.reason) else { return false };
+        let panic = self.unheard.iter_mut().find(|(unheard, _)| *unheard == (subscriber, message));
+        let is_one = panic.map(|(_, times)| *times -= 1).is_some();
+        self.unheard.retain(|(_, times)| *times > 0);
+        is_one
+    }
+
     fn call(&mut self, op: u32, call: &Call) {
         let mut asked = |task, cancel| self.asked.push(Asked { op, task, cancel, refused: None });
         let mut specs: &[SpecNote] = &[];
         match call {
-            Call::Run(all) => specs = all,
+            Call::Run(all) => {
+                specs = all;
+                self.run = Some(op);
+            }
+            Call::Serve => self.run = Some(op),
             Call::Add(spec) => {
                 asked(spec.task, false);
                 specs = std::slice::from_ref(spec);
@@ -330,8 +404,13 @@ impl Translator {
                 self.number(event.seq, 0);
                 return Fate::UnknownKind(event.kind.clone());
             };
-            let seq = self.number(event.seq, 1);
-            self.publish(same(event, name.as_deref(), kind, seq, texts), texts, tell);
+            let mut note = same(event, name.as_deref(), kind, 0, texts);
+            if kind == EventKind::SubscriberPanicked && self.reports_unheard(&note) {
+                self.number(event.seq, 0);
+                return Fate::Known;
+            }
+            note.seq = self.number(event.seq, 1);
+            self.publish(note, texts, tell);
             self.identify(event, task, kind);
             return Fate::Known;
         };
@@ -358,6 +437,11 @@ impl Translator {
                 tell(What::BodyLeft { task, attempt, how: BodyEnd::Dropped });
             }
         }
+        if rule.slot == Some(SlotStep::Starts)
+            && let Some(task) = task
+        {
+            self.tell_idle(|left| left == task, texts, tell);
+        }
         let first = self.number(event.seq, rule.becomes.len() as u64);
         let mut fate = Fate::Known;
         for (seq, becomes) in (first..).zip(&rule.becomes) {
@@ -372,6 +456,11 @@ impl Translator {
             self.publish(note, texts, tell);
             self.identify(event, task, becomes.kind);
         }
+        if rule.slot == Some(SlotStep::Left)
+            && let Some(task) = task
+        {
+            self.left.push(task);
+        }
         if rule.when.task.contains(&State::Remembered)
             && rule.remembers.is_none()
             && let Some(identity) = identity
@@ -379,6 +468,31 @@ impl Translator {
             self.remembered.remove(&identity);
         }
         fate
+    }
+
+    /// Slots that have left and not noticed do so now: they are told to be idle.
+    fn tell_idle(&mut self, which: impl Fn(Text) -> bool, texts: &mut Texts, tell: &mut dyn FnMut(What)) {
+        for place in (0..self.left.len()).rev() {
+            if !which(self.left[place]) {
+                continue;
+            }
+            let task = self.left.swap_remove(place);
+            let slot = self.tasks.get(&task).map_or(Slot::Idle, |known| known.slot);
+            if slot != Slot::Idle {
+                let note = EventNote {
+                    seq: self.number(None, 1),
+                    wall_ns: self.wall_ns,
+                    kind: EventKind::ControllerSlotTransition,
+                    task: Some(task),
+                    reason: Some(texts.intern(&format!("{}→idle", slot.word()))),
+                    attempt: None,
+                    timeout_ms: None,
+                    delay_ms: None,
+                    source: None,
+                };
+                self.publish(note, texts, tell);
+            }
+        }
     }
 
     /// Whose incarnation is registered from now on, if that is what the event means.
@@ -460,6 +574,7 @@ impl Translator {
             State::EndedCancelled => known.ended_cancelled,
             State::Stopping => self.shutdown && !self.stopped,
             State::Stopped => self.stopped,
+            State::NotStopped => !self.stopped,
             State::Own => is_own(),
             State::NotOwn => !is_own(),
             State::Remembered => is_remembered(),
@@ -467,6 +582,9 @@ impl Translator {
             State::SlotIdle => known.slot == Slot::Idle,
             State::SlotRunning => known.slot == Slot::Running,
             State::SlotTerminating => known.slot == Slot::Terminating,
+            State::SlotAdmitting => known.slot == Slot::Admitting,
+            State::SlotReplaced => known.slot == Slot::Replaced,
+            State::SlotLeft => task.is_some_and(|task| self.left.contains(&task)),
         }
     }
 
@@ -548,6 +666,7 @@ impl Translator {
                         };
                         format!("{:?}", std::time::Duration::from_nanos(ns))
                     }
+                    "slot" => known.slot.word().to_owned(),
                     "remembered" => self.remembered.get(&self.identity_of(event)?)?.clone(),
                     _ => event.field(name)?,
                 }
@@ -559,15 +678,18 @@ impl Translator {
     }
 
     fn publish(&mut self, note: EventNote, texts: &Texts, tell: &mut dyn FnMut(What)) {
+        self.wall_ns = note.wall_ns;
         self.learn(&note);
         if note.kind == EventKind::ControllerSlotTransition
             && let (Some(slot), Some(reason)) = (note.task, note.reason)
         {
             // `from→to`, perhaps with ` (replace)` behind it.
-            let to = texts.get(reason).rsplit('→').next().unwrap_or_default();
-            self.tasks.entry(slot).or_default().slot = match to.split(' ').next() {
-                Some("running") => Slot::Running,
-                Some("terminating") => Slot::Terminating,
+            let (from, to) = texts.get(reason).split_once('→').unwrap_or_default();
+            self.tasks.entry(slot).or_default().slot = match (from, to.split(' ').next()) {
+                (_, Some("running")) => Slot::Running,
+                ("admitting", Some("terminating")) => Slot::Replaced,
+                (_, Some("terminating")) => Slot::Terminating,
+                (_, Some("admitting")) => Slot::Admitting,
                 _ => Slot::Idle,
             };
         }

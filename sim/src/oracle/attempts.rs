@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use simvisor::{BackoffSource, EventKind};
 
+use super::excuse::SPACING_NS;
 use super::run::Run;
 use super::state::{Body, DebtKind, Follow, Now, Owed, State};
-use super::{Report, Rule};
+use super::{Liberty, Report, Rule};
 use crate::trace::{BodyEnd, EventNote, Restart, Text};
 
 /// Reason of a forced end (\[D3\]).
@@ -55,7 +56,9 @@ pub(super) fn starting(
         Follow::Fresh | Follow::Wait | Follow::Unknown => {}
     }
     if task.cancelled && matches!(task.follow, Follow::Fresh | Follow::Wait | Follow::Unknown) {
-        if task.removal_requested {
+        if task.cancelled_ns == now.at_ns && report.allows(Liberty::LateStarts) {
+            task.started_late = true;
+        } else if task.removal_requested {
             report.breaks(Rule::R5, || {
                 format!("attempt {attempt} of `{name}` started after its removal was requested")
             });
@@ -93,6 +96,9 @@ pub(super) fn starting(
                 format!("attempt {attempt} of `{name}` started {early} ns before its delay was over")
             });
         }
+    }
+    if task.follow == Follow::Wait && !task.slept && now.at_ns > task.due_ns.0 {
+        report.allows(Liberty::SpacedRestarts);
     }
     if task.incarnation > 1 && attempt == 1 {
         report.witness(Rule::G5);
@@ -171,6 +177,17 @@ pub(super) fn ended(
         task.follow = Follow::Last;
         return;
     }
+    // A removal may be forced as well.
+    if failed
+        && reason == ABORTED
+        && task.removal_requested
+        && now.at_ns >= task.cancelled_ns.saturating_add(run.grace_ns())
+        && report.allows(Liberty::ForcedRemovals)
+    {
+        task.follow = Follow::Last;
+        state.owe(index, DebtKind::Removed);
+        return;
+    }
 
     if let Some(deadline_ns) = task.deadline_ns() {
         report.witness(Rule::A3);
@@ -229,7 +246,10 @@ pub(super) fn ended(
         }
     };
     match task.follow {
-        Follow::Wait => state.due(index, now.at_ns, now.at_ns),
+        Follow::Wait => {
+            let spacing_ns = if report.may_allow(Liberty::SpacedRestarts) { SPACING_NS } else { 0 };
+            state.due(index, now.at_ns, now.at_ns + spacing_ns);
+        }
         Follow::Owed(_) => state.owe(index, DebtKind::Followed),
         Follow::Last => {
             if outcome == Outcome::Canceled {
@@ -402,7 +422,7 @@ pub(super) fn body_cancelled(
     index: usize,
     attempt: u32,
     now: &Now<'_>,
-    run: &Run,
+    run: &mut Run,
     report: &mut Report,
 ) {
     let task = &mut state.tasks[index];
@@ -413,7 +433,9 @@ pub(super) fn body_cancelled(
     task.told = true;
     let at_deadline = task.deadline_ns().is_some_and(|deadline_ns| now.at_ns >= deadline_ns);
     // A timeout that comes too early is a matter of A3: TimeoutHit takes this back.
-    task.unexplained_cancel = !task.cancelled && !at_deadline && task.spec.is_some() && !run.is_over();
+    if !task.cancelled && !at_deadline && task.spec.is_some() && !run.is_over() {
+        state.tasks[index].unexplained_cancel = !state.run_ends(run, now, report);
+    }
 }
 
 /// The attempt, or the incarnation, is over: nobody has explained why its context was cancelled.

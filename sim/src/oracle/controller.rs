@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::state::{Now, Task};
-use super::{Report, Rule};
+use super::{Liberty, Report, Rule};
 use crate::trace::{Admission, ControllerNote, EventNote, Header, SpecNote};
 
 /// An accepted submission.
@@ -25,6 +25,8 @@ enum Phase {
     Idle,
     Running,
     Terminating,
+    /// It has announced a start that the registry has not decided: [`Liberty::EarlyStarts`].
+    Admitting,
 }
 
 impl Phase {
@@ -33,6 +35,7 @@ impl Phase {
             Self::Idle => "idle",
             Self::Running => "running",
             Self::Terminating => "terminating",
+            Self::Admitting => "admitting",
         }
     }
 
@@ -41,7 +44,15 @@ impl Phase {
     }
 }
 
-/// A start that has been registered and not yet announced.
+/// A start that the registry has not decided when it is announced.
+#[derive(Debug, Clone, Copy)]
+struct Early {
+    submission: Submission,
+    /// It is decided, and its add comes next.
+    admitted: bool,
+}
+
+/// A start that has been registered, or announced early, and not yet told by its admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     Admitted(Admission),
@@ -57,6 +68,32 @@ struct Slot {
     start: Option<Start>,
     /// The pending head was rejected for the Replace that is being admitted.
     superseded: bool,
+    early: Option<Early>,
+    /// What it starts was replaced before that was decided: its removal is to be requested once it is registered.
+    replaced_early: bool,
+}
+
+impl Slot {
+    /// Its start is announced and not decided.
+    fn is_undecided(&self) -> bool {
+        self.early.as_ref().is_some_and(|early| !early.admitted)
+    }
+
+    /// Takes what a slot says of a start that it has announced early, if it is that.
+    fn early_step(&mut self, reason: &str) -> bool {
+        match (self.phase, reason, &mut self.early) {
+            (Phase::Admitting, "admitting→running", Some(early)) => {
+                early.admitted = true;
+                self.phase = Phase::Running;
+            }
+            (Phase::Terminating, "terminating→terminating", Some(early)) if !early.admitted => {
+                early.admitted = true;
+            }
+            (Phase::Admitting, "admitting→idle", None) => self.phase = Phase::Idle,
+            _ => return false,
+        }
+        true
+    }
 }
 
 #[derive(Debug, Default)]
@@ -144,9 +181,28 @@ impl Controller {
 
     /// The incarnation whose removal the controller is asking for, if it is one of this task.
     pub(super) fn replaces(&self, task: usize) -> Option<u32> {
-        let slot = self.slots.get(task).filter(|slot| slot.phase == Phase::Running)?;
-        let front = self.undecided.front()?;
-        (front.task == task && front.admission == Admission::Replace).then_some(slot.incarnation)
+        let slot = self.slots.get(task)?;
+        let asks = match slot.phase {
+            Phase::Running => self.is_next_to_replace(task),
+            Phase::Terminating => slot.replaced_early && slot.early.is_none(),
+            Phase::Idle | Phase::Admitting => false,
+        };
+        asks.then_some(slot.incarnation)
+    }
+
+    /// What is decided next is a Replace of what is in this slot.
+    fn is_next_to_replace(&self, task: usize) -> bool {
+        let front = self.undecided.front();
+        front.is_some_and(|front| front.task == task && front.admission == Admission::Replace)
+    }
+
+    /// A task was registered whose start the slot has announced early. Gives its operation and spec.
+    pub(super) fn admitted(&mut self, task: usize, incarnation: u32) -> Option<(u32, SpecNote)> {
+        let slot = self.slots.get_mut(task)?;
+        let early = slot.early.take_if(|early| early.admitted)?;
+        slot.incarnation = incarnation;
+        self.pending -= 1;
+        Some((early.submission.op, early.submission.spec))
     }
 
     /// A task was registered that nobody else had asked for: the slot's next one. Gives its operation and spec.
@@ -164,18 +220,23 @@ impl Controller {
         }
         report.witness(Rule::C1);
         report.witness(Rule::C3);
+        let submission = self.next(task, name, report)?;
+        self.slot(task).incarnation = incarnation;
+        Some((submission.op, submission.spec))
+    }
+
+    /// What a slot that is idle starts next, which is announced as that.
+    fn next(&mut self, task: usize, name: &str, report: &mut Report) -> Option<Submission> {
+        let slot = self.slot(task);
         if let Some(submission) = slot.pending.pop_front() {
             slot.start = Some(Start::FromQueue);
-            slot.incarnation = incarnation;
             self.pending -= 1;
             report.witness(Rule::C5);
-            return Some((submission.op, submission.spec));
+            return Some(submission);
         }
         let submission = self.decide(task, None, "started", name, report)?;
-        let slot = self.slot(task);
-        slot.start = Some(Start::Admitted(submission.admission));
-        slot.incarnation = incarnation;
-        Some((submission.op, submission.spec))
+        self.slot(task).start = Some(Start::Admitted(submission.admission));
+        Some(submission)
     }
 
     /// Takes the submission that is decided next, which must be for this slot and of this admission.
@@ -213,15 +274,27 @@ impl Controller {
     ) {
         let (name, reason) = texts(event, now);
         report.witness(Rule::C2);
-        let replacing = self.replaces(index).is_some();
+        if self.slot(index).early_step(reason) {
+            return;
+        }
+        let replacing = self.is_next_to_replace(index);
         let slot = self.slot(index);
+        if replacing && slot.phase == Phase::Admitting && reason == "admitting→terminating (replace)" {
+            slot.phase = Phase::Terminating;
+            slot.replaced_early = slot.early.is_some();
+            return;
+        }
         let (text, by_replace) = match reason.strip_suffix(" (replace)") {
             Some(text) => (text, true),
             None => (reason, false),
         };
         let parsed = text.split_once('→').and_then(|(from, to)| Some((Phase::of(from)?, Phase::of(to)?)));
         let Some((from, to)) = parsed else {
-            report.breaks(Rule::C2, || format!("slot `{name}` says `{reason}`, which is no transition"));
+            if reason == "idle→admitting" && report.allows(Liberty::EarlyStarts) {
+                self.starts_early(index, name, reason, report);
+            } else {
+                report.breaks(Rule::C2, || format!("slot `{name}` says `{reason}`, which is no transition"));
+            }
             return;
         };
         if from != slot.phase {
@@ -251,10 +324,37 @@ impl Controller {
                         format!("slot `{name}` became idle before its task was removed")
                     });
                 }
+                if slot.early.is_some() {
+                    report.breaks(Rule::C3, || {
+                        format!("slot `{name}` became idle before its start was decided")
+                    });
+                }
             }
             _ => report.breaks(Rule::C2, || format!("slot `{name}` says `{reason}`, which no slot does")),
         }
         slot.phase = to;
+        slot.replaced_early &= to != Phase::Idle;
+    }
+
+    /// A slot announces a start before the registry has decided it.
+    fn starts_early(&mut self, index: usize, name: &str, reason: &str, report: &mut Report) {
+        let Slot { phase, start, .. } = self.slot(index);
+        if *phase != Phase::Idle || start.is_some() {
+            let phase = if start.is_some() { "to announce another" } else { phase.name() };
+            report.breaks(Rule::C2, || format!("slot `{name}` says `{reason}`, but it was {phase}"));
+            return;
+        }
+        match self.next(index, name, report) {
+            Some(submission) => {
+                self.pending += 1;
+                let slot = self.slot(index);
+                slot.early = Some(Early { submission, admitted: false });
+                slot.phase = Phase::Admitting;
+            }
+            None => {
+                report.breaks(Rule::C2, || format!("slot `{name}` says `{reason}`, but it started nothing"));
+            }
+        }
     }
 
     pub(super) fn submitted(&mut self, index: usize, event: &EventNote, now: &Now<'_>, report: &mut Report) {
@@ -277,7 +377,7 @@ impl Controller {
                     });
                 }
             }
-            None => self.admitted(index, admission, name, reason, report),
+            None => self.taken(index, admission, name, reason, report),
         }
         let slot = self.slot(index);
         let (phase, pending) = (slot.phase.name(), slot.pending.len());
@@ -289,7 +389,7 @@ impl Controller {
     }
 
     /// A submission waits in its slot from now on.
-    fn admitted(&mut self, index: usize, admission: &str, name: &str, reason: &str, report: &mut Report) {
+    fn taken(&mut self, index: usize, admission: &str, name: &str, reason: &str, report: &mut Report) {
         let known = [Admission::Queue, Admission::Replace, Admission::DropIfRunning];
         let Some(admission) = known.into_iter().find(|known| admission_name(*known) == admission) else {
             report.breaks(Rule::C2, || {
@@ -327,8 +427,9 @@ impl Controller {
                 self.pending += 1;
             }
             (phase, Admission::Replace) => {
-                if phase == Phase::Running {
-                    report.breaks(Rule::C2, || format!("slot `{name}` says `{reason}` and is still running"));
+                if phase != Phase::Terminating {
+                    let phase = phase.name();
+                    report.breaks(Rule::C2, || format!("slot `{name}` says `{reason}` and is still {phase}"));
                 }
                 if !superseded && !slot.pending.is_empty() {
                     report.breaks(Rule::C2, || {
@@ -395,6 +496,15 @@ impl Controller {
                     format!("slot `{name}` rejected a spec as superseded, but nothing replaces it")
                 });
             }
+        } else if reason.starts_with("add_failed: ") && slot.is_undecided() {
+            // The name is taken, or nothing is added any more.
+            if !tasks[index].registered && !shutting_down {
+                report
+                    .breaks(Rule::C3, || format!("slot `{name}` rejected `{reason}`, but the name was free"));
+            }
+            slot.early = None;
+            slot.replaced_early = false;
+            self.pending -= 1;
         } else if reason.starts_with("add_failed: ") {
             if !tasks[index].registered || phase != Phase::Idle {
                 report.breaks(Rule::C3, || {
@@ -460,7 +570,20 @@ impl Controller {
                 report
                     .breaks(Rule::C3, || format!("slot `{name}` is idle and did not start what is pending"));
             }
+            if slot.early.is_some() {
+                report.breaks(Rule::C1, || {
+                    format!("the start that slot `{name}` announced was not decided at once")
+                });
+                continue;
+            }
             let gone = !task.registered || task.incarnation != slot.incarnation;
+            if slot.replaced_early && !gone && !task.cancelled {
+                report.breaks(Rule::C2, || {
+                    format!(
+                        "the task of slot `{name}` was replaced, and its removal was not requested at once"
+                    )
+                });
+            }
             if slot.phase != Phase::Idle && gone {
                 report.breaks(Rule::C2, || {
                     format!("the task of slot `{name}` was removed and the slot did not become idle")

@@ -3,7 +3,7 @@
 use simvisor::{BackoffSource, EventKind};
 
 use super::state::Now;
-use super::{Report, Rule};
+use super::{Liberty, Report, Rule};
 use crate::trace::{EventNote, HandlerEnd, Header, Held, Text, Texts, kind_name};
 
 /// How many events back a receiver or a subscriber may be: what bus and queues hold, and some.
@@ -111,6 +111,33 @@ struct Subscriber {
     overflows: u64,
     /// The panic that must be reported at once.
     owes_panic: Option<Text>,
+    /// Panics whose reports may still come ([`Liberty::LateReports`]), by their messages.
+    late_panics: Vec<(Text, u64)>,
+}
+
+impl Subscriber {
+    /// A panic was not reported at once, which may be let pass.
+    fn may_report_later(&mut self, message: Text, report: &mut Report) -> bool {
+        if !report.allows(Liberty::LateReports) {
+            return false;
+        }
+        match self.late_panics.iter_mut().find(|(late, _)| *late == message) {
+            Some((_, times)) => *times += 1,
+            None => self.late_panics.push((message, 1)),
+        }
+        true
+    }
+
+    /// A panic is reported: one that may be reported late, if there is one with this message.
+    fn takes_late(&mut self, message: Option<Text>) -> bool {
+        let place = self.late_panics.iter().position(|(late, _)| Some(*late) == message);
+        let Some(place) = place else { return false };
+        self.late_panics[place].1 -= 1;
+        if self.late_panics[place].1 == 0 {
+            self.late_panics.swap_remove(place);
+        }
+        true
+    }
 }
 
 impl Delivery {
@@ -139,6 +166,7 @@ impl Delivery {
             panicked: 0,
             overflows: 0,
             owes_panic: None,
+            late_panics: Vec::new(),
         }));
     }
 
@@ -152,6 +180,7 @@ impl Delivery {
         for subscriber in &self.subscribers {
             held.hold(subscriber.name);
             held.hold_all(subscriber.owes_panic);
+            held.hold_all(subscriber.late_panics.iter().map(|(message, _)| *message));
         }
     }
 
@@ -275,7 +304,10 @@ impl Delivery {
         self.about.push(event.seq);
         let Some(task) = event.task else { return };
         let name = now.texts.get(task);
-        let owed = self.subscribers.iter_mut().find(|subscriber| subscriber.name == task);
+        let mut owed = self.subscribers.iter_mut().find(|subscriber| subscriber.name == task);
+        if owed.as_mut().is_some_and(|subscriber| subscriber.takes_late(event.reason)) {
+            return;
+        }
         match owed.and_then(|subscriber| subscriber.owes_panic.take()) {
             Some(message) if event.reason == Some(message) => {}
             Some(message) => {
@@ -411,7 +443,9 @@ impl Delivery {
             return;
         };
         let name = || now.texts.get(name);
-        if let Some(message) = subscriber.owes_panic.take() {
+        if let Some(message) = subscriber.owes_panic.take()
+            && !subscriber.may_report_later(message, report)
+        {
             let (name, message) = (name(), now.texts.get(message));
             report.breaks(Rule::S7, || {
                 format!("the panic `{message}` of `{name}` was not reported before its next event")
@@ -557,7 +591,9 @@ impl Delivery {
             return;
         }
         for subscriber in &mut self.subscribers {
-            if let Some(message) = subscriber.owes_panic.take() {
+            if let Some(message) = subscriber.owes_panic.take()
+                && !subscriber.may_report_later(message, report)
+            {
                 let (name, message) = (texts.get(subscriber.name), texts.get(message));
                 report.breaks(Rule::S7, || format!("the panic `{message}` of `{name}` was not reported"));
             }

@@ -19,8 +19,8 @@ mod tests;
 mod trackers;
 
 pub use coverage::{Coverage, Family, MACHINES, Machine, Shown};
-pub use excuse::Excuse;
 use excuse::Excuses;
+pub use excuse::{Excuse, Liberty};
 pub use monitor::{Monitor, Unexplained};
 use state::{Now, State};
 
@@ -168,6 +168,18 @@ impl Report {
             let (at_ns, record, seq) = (self.at_ns, self.records.saturating_sub(1), self.seq);
             self.violations.push(Violation { rule: RULES[rule as usize].id, message, at_ns, record, seq });
         }
+    }
+}
+
+impl Report {
+    /// Whether the runtime may take a liberty, as it does now.
+    fn allows(&mut self, liberty: Liberty) -> bool {
+        self.excuses.allow(liberty)
+    }
+
+    /// … and whether it may take it at all.
+    fn may_allow(&self, liberty: Liberty) -> bool {
+        self.excuses.liberties().has(liberty)
     }
 }
 

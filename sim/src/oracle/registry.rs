@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use super::state::{Body, DebtKind, Follow, Now, Owed, State};
-use super::{Report, Rule, attempts};
+use super::{Liberty, Report, Rule, attempts};
 use crate::trace::{Admission, Answer, Call, EventNote, SpecNote, Text, Texts};
 
 /// A call that has not returned.
@@ -124,6 +124,15 @@ impl State {
         self.names(texts, |task| task.registered)
     }
 
+    /// These names are not all that are registered, and what is missing was not added yet.
+    fn is_early_list(&self, names: &[Text]) -> bool {
+        let fits = |task: &super::state::Task| {
+            let is_named = names.contains(&task.name);
+            if is_named { task.registered } else { !task.registered || !task.added }
+        };
+        self.added < self.registered && names.len() < self.registered as usize && self.tasks.iter().all(fits)
+    }
+
     /// Registered names as messages say them; there are some.
     pub(super) fn registered_list(&self, texts: &Texts) -> String {
         format!("`{}`", self.registered_names(texts).join("`, `"))
@@ -153,20 +162,26 @@ pub(super) fn add_requested(
     if run.requested_ns().is_some() {
         report.breaks(Rule::D2, || format!("the add of `{name}` was accepted after shutdown was requested"));
     }
-    let asked = state.ops.iter_mut().find_map(|op| match &mut op.kind {
-        OpKind::Add { spec, task, accepted, .. } if *task == index && !*accepted => {
-            *accepted = true;
-            Some((op.op, *spec))
-        }
-        _ => None,
+    let incarnation = state.tasks[index].incarnation + 1;
+    let admitted = state.controller.admitted(index, incarnation).map(|(op, spec)| (op, spec, true));
+    let asked = admitted.or_else(|| {
+        let added = state.ops.iter_mut().find_map(|op| match &mut op.kind {
+            OpKind::Add { spec, task, accepted, .. } if *task == index && !*accepted => {
+                *accepted = true;
+                Some((op.op, *spec))
+            }
+            _ => None,
+        });
+        let asked = added.or_else(|| run.take_spec(state.tasks[index].name));
+        asked.map(|(op, spec)| (op, spec, false))
     });
-    let asked = asked.or_else(|| run.take_spec(state.tasks[index].name)).map(|(op, spec)| (op, spec, false));
     let asked = asked.or_else(|| {
-        let incarnation = state.tasks[index].incarnation + 1;
         state.controller.start(index, incarnation, name, report).map(|(op, spec)| (op, spec, true))
     });
     let spec = asked.map(|(_, spec, _)| spec);
-    if spec.is_none() && state.calls_seen {
+    let is_early =
+        spec.is_none() && run.refuses(state.tasks[index].name) && report.allows(Liberty::EarlyAdds);
+    if spec.is_none() && state.calls_seen && !is_early {
         report.breaks(Rule::G2, || format!("`{name}` was registered, and nobody had asked for it"));
     }
     let task = &mut state.tasks[index];
@@ -198,10 +213,11 @@ pub(super) fn added(state: &mut State, index: usize, now: &Now<'_>, run: &Run, r
         return;
     }
     task.added = true;
+    state.added += 1;
     if slow {
         report.witness(Rule::G6);
     }
-    if !task.cancelled {
+    if !state.tasks[index].cancelled {
         state.due(index, now.at_ns, now.at_ns);
     } else if run.is_up() {
         report.witness(Rule::R5);
@@ -252,7 +268,7 @@ pub(super) fn remove_requested(
     state.cancel(index, now, run, report);
 }
 
-pub(super) fn removed(state: &mut State, index: usize, now: &Now<'_>, run: &Run, report: &mut Report) {
+pub(super) fn removed(state: &mut State, index: usize, now: &Now<'_>, run: &mut Run, report: &mut Report) {
     attempts::explain_cancel(state, index, now, report);
     let slow = state.slow_removals_beside(index) > 0;
     let task = &mut state.tasks[index];
@@ -267,9 +283,13 @@ pub(super) fn removed(state: &mut State, index: usize, now: &Now<'_>, run: &Run,
     if slow {
         report.witness(Rule::G6);
     }
-    if !task.added {
+    let is_refused = !task.added && report.allows(Liberty::EarlyAdds);
+    if task.added {
+        state.added -= 1;
+    } else if !is_refused {
         report.breaks(Rule::G2, || format!("`{name}` was removed without a TaskAdded"));
     }
+    let task = &mut state.tasks[index];
     if task.open {
         report.breaks(Rule::A1, || {
             format!("`{name}` was removed, but its attempt {} has no end", task.attempt)
@@ -284,13 +304,17 @@ pub(super) fn removed(state: &mut State, index: usize, now: &Now<'_>, run: &Run,
             format!("`{name}` was removed while the body of its attempt {} was running", task.attempt)
         });
     }
-    match task.follow {
+    let (follow, muted) = (task.follow, task.muted);
+    match follow {
         Follow::Owed(owed) if !forced => {
             let what = owed.name();
-            let rule = if owed == Owed::Dead && task.muted { Rule::R7 } else { Rule::R1 };
+            let rule = if owed == Owed::Dead && muted { Rule::R7 } else { Rule::R1 };
             report.breaks(rule, || format!("`{name}` was removed where {what} was owed"));
         }
-        Follow::Fresh | Follow::Wait if !task.cancelled => {
+        Follow::Fresh | Follow::Wait
+            if !state.tasks[index].cancelled && !is_refused && !state.run_ends(run, now, report) =>
+        {
+            let task = &state.tasks[index];
             let next = task.attempt.saturating_add(1);
             let rule = if task.incarnation > 1 { Rule::G5 } else { Rule::R1 };
             report.breaks(rule, || {
@@ -301,6 +325,7 @@ pub(super) fn removed(state: &mut State, index: usize, now: &Now<'_>, run: &Run,
         }
         _ => {}
     }
+    let task = &mut state.tasks[index];
     if task.cancelled {
         state.removing -= 1;
         if task.cancelled_ns < now.at_ns {
@@ -325,13 +350,21 @@ pub(super) fn answer(
     op: u32,
     answer: &Answer,
     now: &Now<'_>,
-    run: &Run,
+    run: &mut Run,
     report: &mut Report,
 ) {
     let Some(place) = state.ops.iter().position(|known| known.op == op) else { return };
     let op = state.ops.swap_remove(place);
     let at_once = op.at_ns == now.at_ns;
     let unchanged = op.version == state.version;
+    if *answer == Answer::ShuttingDown
+        && at_once
+        && matches!(op.kind, OpKind::Remove { .. } | OpKind::Cancel { .. })
+        && (run.is_closing() || state.run_ends(run, now, report))
+        && report.allows(Liberty::ClosedIntake)
+    {
+        return;
+    }
     match op.kind {
         OpKind::Add { task, was_registered, accepted, .. } => {
             report.witness(Rule::G2);
@@ -346,6 +379,8 @@ pub(super) fn answer(
                         format!("the add of `{name}` was accepted without a TaskAddRequested")
                     });
                 }
+                Answer::AlreadyExists | Answer::ShuttingDown
+                    if accepted && !state.tasks[task].added && report.allows(Liberty::EarlyAdds) => {}
                 _ if accepted => {
                     report.breaks(Rule::G2, || {
                         format!("the add of `{name}` published an event and was refused")
@@ -362,7 +397,8 @@ pub(super) fn answer(
                 Answer::ShuttingDown => {
                     if run.requested_ns().is_some() {
                         report.witness(Rule::D2);
-                    } else if !run.is_over() && !run.may_be_ending() {
+                    } else if !run.is_over() && !run.may_be_ending() && !state.run_ends(run, now, report) {
+                        let name = now.texts.get(state.tasks[task].name);
                         report.breaks(Rule::G2, || format!("the add of `{name}` was refused as shutting down, but no shutdown was requested"));
                     }
                 }
@@ -472,6 +508,10 @@ pub(super) fn answer(
             };
             if unchanged {
                 report.witness(Rule::G1);
+                let is_early = state.is_early_list(names) && report.allows(Liberty::EarlyAdds);
+                if is_early {
+                    return;
+                }
                 compare(names, &state.registered_names(now.texts), Rule::G1, "list_tasks", now, report);
             }
         }
@@ -528,7 +568,7 @@ fn submit_answered(
     (op, task, admission, spec): (u32, usize, Admission, SpecNote),
     (answer, wait, at_once): (&Answer, bool, bool),
     now: &Now<'_>,
-    run: &Run,
+    run: &mut Run,
     report: &mut Report,
 ) {
     let name = now.texts.get(state.tasks[task].name);
@@ -561,7 +601,7 @@ fn submit_answered(
             }
         }
         Answer::Closed => {
-            if !closed && !run.may_be_ending() {
+            if !closed && !run.may_be_ending() && !state.run_ends(run, now, report) {
                 report.breaks(Rule::C4, || {
                     format!("a submission of `{name}` was refused as closed, but no shutdown was requested")
                 });

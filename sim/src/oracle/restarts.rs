@@ -2,8 +2,9 @@
 
 use simvisor::{BackoffSource, EventKind};
 
+use super::excuse::SPACING_NS;
 use super::state::{DebtKind, Follow, Now, Owed, State, Task};
-use super::{Report, Rule};
+use super::{Liberty, Report, Rule};
 use crate::trace::{BackoffNote, EventNote, Jitter, Restart, kind_name};
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -32,15 +33,20 @@ pub(super) fn backoff(
     let (from_ns, until_ns) = match (source, task.spec.map(|spec| (spec.restart, spec.backoff))) {
         (_, None) => told(delay_ms),
         (BackoffSource::Success, Some((Restart::Always { interval_ns: Some(interval_ns) }, _))) => {
-            if delay_ms != truncated(interval_ns) {
+            let longer = delay_ms > truncated(interval_ns) && delay_ms <= truncated(SPACING_NS);
+            if longer && report.allows(Liberty::SpacedRestarts) {
+                told(delay_ms)
+            } else if delay_ms == truncated(interval_ns) {
+                (interval_ns, interval_ns)
+            } else {
                 report.breaks(Rule::R1, || {
                     format!(
                         "BackoffScheduled of `{name}` says {delay_ms} ms, its interval has {} ms",
                         truncated(interval_ns)
                     )
                 });
+                (interval_ns, interval_ns)
             }
-            (interval_ns, interval_ns)
         }
         (BackoffSource::Success, Some(_)) => told(delay_ms),
         (BackoffSource::Failure, Some((_, backoff))) => {

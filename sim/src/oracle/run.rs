@@ -4,7 +4,7 @@ use simvisor::EventKind;
 
 use super::delivery::Delivery;
 use super::state::{Body, Now, State};
-use super::{Report, Rule};
+use super::{Liberty, Report, Rule};
 use crate::trace::{Answer, Call, EventNote, Header, Held, SpecNote, Text};
 
 /// How a shutdown ended.
@@ -36,6 +36,9 @@ pub(super) struct Run {
     stopped: Option<(Stopped, u64)>,
     /// Since when nothing is registered while the run could end by itself.
     idle_ns: Option<u64>,
+    /// When no task was left that had been added, and since when the run has been found to end for that.
+    emptied_ns: Option<u64>,
+    ends_ns: Option<u64>,
     /// Stuck tasks in order of name, and how many of them were removed.
     stuck: Vec<usize>,
     stuck_names: Vec<String>,
@@ -100,8 +103,38 @@ impl Run {
         Some(from_ns.saturating_add(self.grace_ns))
     }
 
+    pub(super) fn grace_ns(&self) -> u64 {
+        self.grace_ns
+    }
+
+    /// It has been found to end by itself.
+    pub(super) fn ends(&self) -> bool {
+        self.ends_ns.is_some()
+    }
+
+    /// It may be ending by itself since this instant, if it does so whenever no task is added.
+    pub(super) fn may_end(&self, now: &Now<'_>) -> bool {
+        self.is_up() && !self.serve && self.requested_ns.is_none() && self.emptied_ns == Some(now.at_ns)
+    }
+
+    pub(super) fn ends_now(&mut self, now: &Now<'_>) {
+        self.ends_ns = Some(now.at_ns);
+    }
+
+    /// Whether removals are refused by a runtime that closes its intake.
+    pub(super) fn is_closing(&self) -> bool {
+        self.requested_ns.is_some() || self.over || self.ends() || self.may_be_ending()
+    }
+
+    /// An add of this name is announced by a run that is refused.
+    pub(super) fn refuses(&self, name: Text) -> bool {
+        self.must_refuse && self.op.is_some() && self.specs.iter().any(|spec| spec.task == name)
+    }
+
     fn stop_deadline_ns(&self) -> Option<u64> {
-        self.requested_ns.map(|at_ns| at_ns.saturating_add(self.grace_ns).max(self.called_ns))
+        self.requested_ns
+            .or(self.ends_ns)
+            .map(|at_ns| at_ns.saturating_add(self.grace_ns).max(self.called_ns))
     }
 
     pub(super) fn calm(&mut self) {
@@ -110,6 +143,9 @@ impl Run {
 
     /// The spec of this name that the run was called with.
     pub(super) fn take_spec(&mut self, name: Text) -> Option<(u32, SpecNote)> {
+        if self.must_refuse {
+            return None;
+        }
         let place = self.specs[self.next_spec..].iter().position(|spec| spec.task == name)? + self.next_spec;
         let spec = self.specs[place];
         self.specs.swap(place, self.next_spec);
@@ -173,6 +209,11 @@ impl Run {
 
     fn all_stopped(&mut self, state: &State, now: &Now<'_>, report: &mut Report) {
         report.witness(Rule::D3);
+        let is_own = self.requested_ns.is_none();
+        let may_be = self.ends() || self.may_be_ending() || self.may_end(now);
+        if is_own && may_be && report.allows(Liberty::EndsAreTold) {
+            self.ends_ns.get_or_insert(now.at_ns);
+        }
         let Some(deadline_ns) = self.stop_deadline_ns() else {
             report.breaks(Rule::D5, || "AllStoppedWithinGrace, and no shutdown was requested".to_owned());
             return;
@@ -193,9 +234,11 @@ impl Run {
         self.stopped = Some((Stopped::InTime, now.at_ns));
     }
 
-    fn grace_exceeded(&mut self, state: &State, now: &Now<'_>, report: &mut Report) {
+    fn grace_exceeded(&mut self, state: &mut State, now: &Now<'_>, report: &mut Report) {
         report.witness(Rule::D3);
-        let Some(deadline_ns) = self.stop_deadline_ns() else {
+        let is_told = self.requested_ns.is_some()
+            || state.run_ends(self, now, report) && report.allows(Liberty::EndsAreTold);
+        let Some(deadline_ns) = self.stop_deadline_ns().filter(|_| is_told) else {
             report.breaks(Rule::D3, || "GraceExceeded, and no shutdown was requested".to_owned());
             return;
         };
@@ -225,7 +268,7 @@ impl Run {
     fn one_ended(&self, event: &EventNote, state: &State, now: &Now<'_>, report: &mut Report) {
         let Some(name) = event.task else { return };
         let is_next = self.stuck.get(self.removed).is_some_and(|&task| state.tasks[task].name == name);
-        if self.has_exceeded_grace() && !is_next {
+        if self.has_exceeded_grace() && !is_next && !report.allows(Liberty::UnorderedForce) {
             let name = now.texts.get(name);
             report.breaks(Rule::D3, || format!("`{name}` was ended by force out of the order of names"));
         }
@@ -235,12 +278,20 @@ impl Run {
         if self.has_exceeded_grace() {
             let Some(name) = event.task else { return };
             let task = state.find(name);
-            if self.stuck.get(self.removed) != Some(&task) {
+            let place = self.stuck.iter().skip(self.removed).position(|&stuck| stuck == task);
+            if let Some(place) = place.filter(|place| *place > 0)
+                && report.allows(Liberty::UnorderedForce)
+            {
+                self.stuck[self.removed..=self.removed + place].rotate_right(1);
+            } else if place != Some(0) {
                 let name = now.texts.get(name);
                 report
                     .breaks(Rule::D3, || format!("`{name}` was removed by force out of the order of names"));
             }
             self.removed += 1;
+        }
+        if state.added == 0 {
+            self.emptied_ns = Some(now.at_ns);
         }
         self.look_for_idleness(state, now);
     }
@@ -271,12 +322,15 @@ impl Run {
         self.must_refuse = twice || taken;
         self.specs.clear();
         self.next_spec = 0;
+        self.specs.extend_from_slice(specs);
         if self.must_refuse {
             return;
         }
         self.up = true;
-        self.specs.extend_from_slice(specs);
         if specs.is_empty() {
+            if state.added == 0 {
+                self.emptied_ns = Some(now.at_ns);
+            }
             self.look_for_idleness(state, now);
         }
     }
@@ -337,7 +391,11 @@ impl Run {
     }
 
     fn check_answer(&self, answer: &Answer, state: &State, now: &Now<'_>, report: &mut Report) {
-        match (answer, self.requested_ns, self.stopped) {
+        let told_ns = self.ends_ns.filter(|_| self.stopped.is_some());
+        if told_ns.is_some() {
+            report.witness(Rule::D5);
+        }
+        match (answer, self.requested_ns.or(told_ns), self.stopped) {
             (Answer::Done, None, _) => {
                 report.witness(Rule::D5);
                 if state.registered > 0 {
@@ -364,7 +422,9 @@ impl Run {
             }
             (Answer::GraceExceeded(names), Some(_), Some((Stopped::Exceeded, _))) => {
                 let said: Vec<_> = names.iter().map(|name| now.texts.get(*name)).collect();
-                if said != self.stuck_names {
+                if said != self.stuck_names
+                    && !(self.are_stuck(&said) && report.allows(Liberty::UnorderedForce))
+                {
                     let (said, stuck) = (said.join(", "), self.stuck_names.join(", "));
                     report.breaks(Rule::D3, || {
                         format!("the run says that [{said}] were stuck, but it was [{stuck}]")
@@ -376,6 +436,12 @@ impl Run {
             }
             _ => report.breaks(Rule::D1, || "the run gave an answer that nothing accounts for".to_owned()),
         }
+    }
+
+    /// Each of these was stuck, and none is named twice.
+    fn are_stuck(&self, said: &[&str]) -> bool {
+        let is_new = |place: usize| !said[..place].contains(&said[place]);
+        (0..said.len()).all(|place| is_new(place) && self.stuck_names.iter().any(|name| name == said[place]))
     }
 
     /// All instants before `until_ns` are over.
@@ -397,6 +463,7 @@ impl Run {
             return;
         };
         match self.stopped {
+            None if state.registered == 0 && self.requested_ns.is_none() => {}
             None if state.registered == 0 => {
                 report.breaks(Rule::D3, || {
                     "every task was removed after a shutdown request, but AllStoppedWithinGrace did not come"

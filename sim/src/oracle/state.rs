@@ -12,7 +12,7 @@ use simvisor::{BackoffSource, EventKind};
 use super::controller::Controller;
 use super::registry::Op;
 use super::run::Run;
-use super::{Report, Rule, attempts, registry, restarts};
+use super::{Liberty, Report, Rule, attempts, registry, restarts};
 use crate::trace::{Answer, BodyEnd, Call, EventNote, Header, Held, SpecNote, Text, Texts};
 
 /// The record that is being looked at.
@@ -101,6 +101,8 @@ pub(super) struct Task {
     pub(super) slept: bool,
     /// The latest start or end was a start.
     pub(super) alive: bool,
+    /// The latest attempt started after the actor was cancelled ([`Liberty::LateStarts`]).
+    pub(super) started_late: bool,
 }
 
 impl Task {
@@ -133,6 +135,7 @@ impl Task {
             due_ns: (0, 0),
             slept: false,
             alive: false,
+            started_late: false,
         }
     }
 
@@ -201,6 +204,8 @@ pub(super) struct State {
     pub(super) max_concurrent: u64,
     pub(super) late_ns: u64,
     pub(super) registered: u64,
+    /// Those of them whose TaskAdded has come.
+    pub(super) added: u64,
     /// Open attempts.
     pub(super) open: u64,
     /// Changes of who is registered, and of who is alive.
@@ -229,6 +234,7 @@ impl State {
         self.max_concurrent = header.config.max_concurrent;
         self.late_ns = header.config.timer_late_ns;
         self.registered = 0;
+        self.added = 0;
         self.open = 0;
         self.version = 0;
         self.alive_version = 0;
@@ -357,7 +363,9 @@ impl State {
         if is_of_controller(event.kind) {
             let Some(name) = event.task else { return };
             let slot = self.find(name);
-            let closed = run.requested_ns().is_some();
+            let told = event.reason.map_or("", |reason| now.texts.get(reason));
+            let closed =
+                run.requested_ns().is_some() || told == "shutting_down" && self.run_ends(run, now, report);
             let Self { controller, tasks, .. } = self;
             match event.kind {
                 EventKind::ControllerSubmitted => controller.submitted(slot, event, now, report),
@@ -420,6 +428,20 @@ impl State {
         }
     }
 
+    /// Whether the run is ending by itself: it may be found out to do so, and has then cancelled every task
+    /// ([`Liberty::EmptyRunsEnd`]).
+    pub(super) fn run_ends(&mut self, run: &mut Run, now: &Now<'_>, report: &mut Report) -> bool {
+        if !run.ends() && run.may_end(now) && report.allows(Liberty::EmptyRunsEnd) {
+            run.ends_now(now);
+            for task in 0..self.tasks.len() {
+                if self.tasks[task].registered {
+                    self.cancel(task, now, run, report);
+                }
+            }
+        }
+        run.ends()
+    }
+
     /// The task's actor is cancelled.
     pub(super) fn cancel(&mut self, task: usize, now: &Now<'_>, run: &Run, report: &mut Report) {
         let entry = &mut self.tasks[task];
@@ -460,7 +482,14 @@ impl State {
         registry::call(self, op, call, now, run, report);
     }
 
-    pub(super) fn answer(&mut self, op: u32, answer: &Answer, now: &Now<'_>, run: &Run, report: &mut Report) {
+    pub(super) fn answer(
+        &mut self,
+        op: u32,
+        answer: &Answer,
+        now: &Now<'_>,
+        run: &mut Run,
+        report: &mut Report,
+    ) {
         registry::answer(self, op, answer, now, run, report);
     }
 
@@ -498,7 +527,7 @@ impl State {
         name: Text,
         attempt: u32,
         now: &Now<'_>,
-        run: &Run,
+        run: &mut Run,
         report: &mut Report,
     ) {
         let task = self.find(name);
@@ -516,7 +545,8 @@ impl State {
         }
         self.settle_dues(until_ns, report, texts);
         registry::settle(self, until_ns, run, report, texts);
-        self.controller.settle(&self.tasks, run.is_up(), run.requested_ns().is_some(), report, texts);
+        let closed = run.requested_ns().is_some() || run.ends();
+        self.controller.settle(&self.tasks, run.is_up(), closed, report, texts);
         self.removing_slowly = self.removing;
     }
 
@@ -538,7 +568,7 @@ impl State {
                 let rule = if slow { Rule::G6 } else { Rule::G4 };
                 report.breaks(rule, || format!("`{name}` has come to its end and was not removed at once"));
             }
-            DebtKind::Cut => {
+            DebtKind::Cut if !task.started_late => {
                 report.breaks(Rule::R5, || {
                     format!("`{name}` was cancelled while it waited and did not end at once")
                 });
@@ -558,7 +588,7 @@ impl State {
                     });
                 }
             }
-            DebtKind::Added | DebtKind::Told | DebtKind::Followed => {}
+            DebtKind::Added | DebtKind::Cut | DebtKind::Told | DebtKind::Followed => {}
         }
     }
 

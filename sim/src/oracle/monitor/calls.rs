@@ -1,5 +1,6 @@
 //! Calls that have not returned, and what each may return and until when: contract sections 6 to 8.
 
+use super::super::excuse::{Liberties, Liberty};
 use super::complaint::{Fits, expected, overdue, unexplained};
 use super::run::describe;
 use crate::trace::{Admission, Answer, Call, SpecNote, Text, Texts};
@@ -39,12 +40,20 @@ pub(super) struct Facts<'a> {
     pub(super) over: bool,
     pub(super) shutdown: bool,
     pub(super) may_be_ending: bool,
+    pub(super) free: Liberties,
     /// There is a controller.
     pub(super) configured: bool,
     /// The task of the call: whether it is registered, which incarnation it is, whether its removal was requested or
     /// it was cancelled, and whether it is in an attempt.
     pub(super) task: Subject<'a>,
     pub(super) texts: &'a Texts,
+}
+
+impl Facts<'_> {
+    /// Removals and cancels may be refused.
+    fn refuses(&self) -> bool {
+        self.free.has(Liberty::ClosedIntake) && (self.shutdown || self.over || self.may_be_ending)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -223,12 +232,14 @@ impl Kind {
     }
 }
 
-/// Whether a call may return this. `names` are those that are registered, or alive, sorted.
+/// Whether a call may return this. `names` are those that are registered, or alive, sorted; of the former some are
+/// `not_added`.
 pub(super) fn answered(
     open: &Open,
     answer: &Answer,
     facts: &Facts<'_>,
     names: impl Fn(bool) -> Vec<Text>,
+    not_added: impl Fn() -> Vec<Text>,
     has_room: bool,
 ) -> Fits {
     let at_once = open.at_ns == facts.now_ns;
@@ -236,7 +247,10 @@ pub(super) fn answered(
     let closed = facts.shutdown || facts.over;
     let (rules, call, may): (&'static [&'static str], &'static str, Result<(), String>) = match &open.kind {
         Kind::Add { was_registered, accepted, .. } => {
-            let may = if *accepted {
+            let is_refusal = matches!(answer, Answer::AlreadyExists | Answer::ShuttingDown);
+            let may = if *accepted && is_refusal && facts.free.has(Liberty::EarlyAdds) {
+                allow(facts.task.incarnation.is_none(), "Ok")
+            } else if *accepted {
                 allow(matches!(answer, Answer::Done), "Ok")
             } else {
                 match answer {
@@ -261,6 +275,7 @@ pub(super) fn answered(
                 (Answer::Done, None) => allow(!unchanged, "TaskNotFound"),
                 (Answer::NotFound, Some(_)) => allow(!unchanged, "Ok"),
                 (Answer::NotFound, None) => Ok(()),
+                (Answer::ShuttingDown, _) if facts.refuses() => Ok(()),
                 _ => Err("Ok or TaskNotFound".to_owned()),
             };
             (&["G3"], "the removal", may)
@@ -269,6 +284,7 @@ pub(super) fn answered(
             let now = facts.now_ns;
             let may = match (answer, incarnation, removed_ns) {
                 (Answer::Bool(false), None, _) => Ok(()),
+                (Answer::ShuttingDown, ..) if facts.refuses() && at_once => Ok(()),
                 (_, None, _) => Err("false".to_owned()),
                 (Answer::Bool(true), Some(_), Some(removed_ns)) => {
                     allow(now == *removed_ns, "true at its TaskRemoved")
@@ -287,7 +303,12 @@ pub(super) fn answered(
             }
             (&["G7"], "the cancel", may)
         }
-        Kind::List => (&["G1"], "list_tasks", listed(answer, unchanged, || names(false), facts)),
+        Kind::List => {
+            let is_early = facts.free.has(Liberty::EarlyAdds)
+                && matches!(answer, Answer::Names(said) if is_early_list(said, &names(false), &not_added()));
+            let may = if is_early { Ok(()) } else { listed(answer, unchanged, || names(false), facts) };
+            (&["G1"], "list_tasks", may)
+        }
         Kind::Snapshot => {
             let same = open.alive == facts.alive;
             (&["G8"], "snapshot", listed(answer, same, || names(true), facts))
@@ -332,6 +353,12 @@ pub(super) fn answered(
         return unexplained(rules, format!("{} was answered later than at once", named(call, facts)));
     }
     said(rules, call, answer, may, facts)
+}
+
+/// These are the names but for some that are not added yet.
+fn is_early_list(said: &[Text], names: &[Text], not_added: &[Text]) -> bool {
+    let is_left_out = |name: &&Text| not_added.contains(name) && !said.contains(name);
+    said.iter().eq(names.iter().filter(|name| !is_left_out(name)))
 }
 
 fn allow(fits: bool, instead: &str) -> Result<(), String> {

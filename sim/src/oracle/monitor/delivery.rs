@@ -108,8 +108,8 @@ impl Ear {
 /// Why a subscriber should not have been given an event.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Misled {
-    /// It had panicked.
-    Panicked,
+    /// It had panicked with this message; whether the event comes in order.
+    Panicked(Text, bool),
     /// It was handling this one.
     Busy(u64),
     OutOfOrder,
@@ -119,7 +119,7 @@ impl Misled {
     pub(super) fn complaint(self, name: Text, seq: u64, texts: &Texts) -> Fits {
         let what = format!("`{}` was given event {seq}", texts.get(name));
         match self {
-            Self::Panicked => expected(&["S7"], what, "SubscriberPanicked first".to_owned()),
+            Self::Panicked(..) => expected(&["S7"], what, "SubscriberPanicked first".to_owned()),
             Self::Busy(before) => {
                 expected(&["S5"], what, format!("the end of its handler of event {before} first"))
             }
@@ -156,6 +156,10 @@ struct Subscriber {
     latest: Option<u64>,
     /// A panic that is not reported yet.
     panic: Option<Text>,
+    /// Reports of panics may be late, or missing.
+    late_reports: bool,
+    /// Panics that were not reported at once, by their messages and how often: their reports may still come.
+    unreported: Vec<(Text, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -189,8 +193,32 @@ pub(super) struct Delivery {
     panicking: bool,
 }
 
+impl Subscriber {
+    /// A panic was not reported at once; whether its report may still come.
+    #[cold]
+    fn may_report_late(&mut self, message: Text) -> bool {
+        if !self.late_reports {
+            return false;
+        }
+        match self.unreported.iter_mut().find(|unreported| unreported.0 == message) {
+            Some(unreported) => unreported.1 += 1,
+            None => self.unreported.push((message, 1)),
+        }
+        true
+    }
+
+    /// Takes the report of a panic that was not reported at once, if there was one with this message.
+    fn reports_late(&mut self, message: Option<Text>) -> bool {
+        let late = self.unreported.iter_mut().find(|unreported| Some(unreported.0) == message);
+        let is_late = late.map(|unreported| unreported.1 -= 1).is_some();
+        self.unreported.retain(|unreported| unreported.1 > 0);
+        is_late
+    }
+}
+
 impl Delivery {
-    pub(super) fn reset(&mut self, header: &Header) {
+    /// `late_reports`: reports of panics may be late, or missing.
+    pub(super) fn reset(&mut self, header: &Header, late_reports: bool) {
         self.capacity = header.config.bus_capacity.max(1);
         let queues = header.subscribers.iter().map(|(_, capacity)| *capacity).max().unwrap_or(0);
         let behind = queues.saturating_add(header.config.bus_capacity).saturating_add(SPARE);
@@ -217,6 +245,8 @@ impl Delivery {
             in_hand: None,
             latest: None,
             panic: None,
+            late_reports,
+            unreported: Vec::new(),
         }));
     }
 
@@ -238,6 +268,7 @@ impl Delivery {
         for subscriber in &self.subscribers {
             held.hold(subscriber.name);
             held.hold_all(subscriber.panic);
+            held.hold_all(subscriber.unreported.iter().map(|&(message, _)| message));
         }
     }
 
@@ -388,11 +419,16 @@ impl Delivery {
     fn panicked(&mut self, event: &EventNote, texts: &Texts) -> Fits {
         self.keep_report(event.seq, REPORT);
         let Some(task) = event.task else { return Ok(()) };
-        let owed = self
-            .subscribers
-            .iter_mut()
-            .find(|subscriber| subscriber.name == task)
-            .and_then(|subscriber| subscriber.panic.take());
+        let mut subscriber = self.subscribers.iter_mut().find(|subscriber| subscriber.name == task);
+        let owed = subscriber.as_mut().and_then(|subscriber| {
+            let owed = subscriber.panic.take();
+            // It may be that of an earlier panic.
+            if owed != event.reason && subscriber.reports_late(event.reason) {
+                subscriber.panic = owed;
+                return event.reason;
+            }
+            owed
+        });
         if owed.is_some() && owed == event.reason {
             return Ok(());
         }
@@ -537,12 +573,22 @@ impl Delivery {
             subscriber.latest = Some(seq);
         }
         let before = subscriber.in_hand.replace(seq);
-        if subscriber.panic.take().is_some() {
-            return Some(Misled::Panicked);
+        if let Some(message) = subscriber.panic.take() {
+            return Some(Misled::Panicked(message, in_order));
         }
         match before {
             Some(before) => Some(Misled::Busy(before)),
             None => (!in_order).then_some(Misled::OutOfOrder),
+        }
+    }
+
+    /// What is wrong all the same with an event that was given after a panic whose report may be late.
+    pub(super) fn after_all(&mut self, name: Text, misled: Misled) -> Option<Misled> {
+        match misled {
+            Misled::Panicked(message, in_order) if self.subscriber(name)?.may_report_late(message) => {
+                (!in_order).then_some(Misled::OutOfOrder)
+            }
+            misled => Some(misled),
         }
     }
 
@@ -654,11 +700,15 @@ impl Delivery {
 
     /// The instant is over.
     pub(super) fn settle(&mut self, texts: &Texts) -> Fits {
-        if !std::mem::take(&mut self.panicking) {
-            return Ok(());
-        }
+        if std::mem::take(&mut self.panicking) { self.settle_panics(texts) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn settle_panics(&mut self, texts: &Texts) -> Fits {
         for subscriber in &mut self.subscribers {
-            if let Some(message) = subscriber.panic.take() {
+            if let Some(message) = subscriber.panic.take()
+                && !subscriber.may_report_late(message)
+            {
                 let (name, message) = (texts.get(subscriber.name), texts.get(message));
                 self.panicking = true; // there may be others
                 return unexplained(

@@ -2,10 +2,11 @@
 
 use simvisor::EventKind;
 
+use super::super::excuse::Liberty;
 use super::calls::Kind;
 use super::complaint::{expected, unexplained};
 use super::run::{Phase, Stopped};
-use super::task::Place;
+use super::task::{Place, Stage};
 use super::{Monitor, Task};
 use crate::trace::{EventNote, Texts, kind_name};
 
@@ -68,6 +69,9 @@ impl Monitor {
             EventKind::GraceExceeded => Stopped::Forced,
             _ => Stopped::InTime,
         };
+        if how == Stopped::Forced {
+            self.may_be_found_ending(texts);
+        }
         let fits = self.run.stops(how, self.beside());
         self.hold(fits, Some(event.seq), texts);
         if how == Stopped::InTime {
@@ -91,11 +95,17 @@ impl Monitor {
         let index = self.find(task);
         let (name, reason) = (texts.get(task), texts.get(reason));
         let tenant = self.tasks[index].tenant();
-        let shutdown = self.run.requested_ns.is_some();
+        if reason == "shutting_down" {
+            self.may_be_found_ending(texts);
+        }
+        let shutdown = self.run.is_ending();
         let fits = match event.kind {
             EventKind::ControllerSubmitted => self.slots.submitted(index, name, reason),
             EventKind::ControllerRejected => self.slots.rejected(index, name, reason, tenant, shutdown),
-            _ => self.slots.transition(index, name, reason, tenant),
+            _ => {
+                let may_ask = reason == "idle→admitting" && self.world.free.has(Liberty::EarlyStarts);
+                self.slots.transition(index, name, reason, tenant, may_ask)
+            }
         };
         self.hold(fits, Some(event.seq), texts);
         if event.kind != EventKind::ControllerSubmitted {
@@ -170,9 +180,14 @@ impl Monitor {
                 self.lives(index, false);
             }
             EventKind::TaskRemoved => {
+                let waits = |place: &Place| place.stage == Stage::Waiting && !place.cancelled;
+                if self.run.may_end(at_ns) && self.tasks[index].places.all().all(waits) {
+                    self.may_be_found_ending(texts);
+                }
                 self.step(index, seen, texts, what, |place, _, world, _| place.removed(world));
                 self.calls.removed(index, self.tasks[index].incarnation, at_ns);
                 self.tasks[index].spec = None;
+                self.look_for_emptiness();
                 let fits = self.run.removed(name, self.beside(), texts);
                 self.hold(fits, Some(event.seq), texts);
                 self.lives(index, false);
@@ -206,6 +221,7 @@ impl Monitor {
         let name = texts.get(self.tasks[index].name);
         let before = |task: &Task| task.registered && texts.get(task.name) < name;
         if matches!(event.kind, EventKind::TaskAdded | EventKind::TaskFailed)
+            && !self.world.free.has(Liberty::UnorderedForce)
             && let Some(other) = self.tasks.iter().find(|task| before(task))
         {
             let instead = format!("the forced end of `{}`", texts.get(other.name));
@@ -233,10 +249,12 @@ impl Monitor {
         let registered = self.tasks[index].registered;
         let name = self.tasks[index].name;
         let incarnation = self.tasks[index].incarnation + 1;
-        let asked = self.calls.accept(index).map(|(op, spec)| (op, spec, false));
+        let granted =
+            self.slots.granted(index, incarnation).map(|submitted| (submitted.op, submitted.spec, true));
+        let asked = granted.or_else(|| self.calls.accept(index).map(|(op, spec)| (op, spec, false)));
         let asked = asked.or_else(|| {
-            let place = self.run.specs.iter().position(|spec| spec.task == name)?;
-            Some((self.run.op()?, self.run.specs.swap_remove(place), false))
+            let (op, spec) = self.run.registers(name)?;
+            Some((op, spec, false))
         });
         let asked = asked.or_else(|| {
             if registered {

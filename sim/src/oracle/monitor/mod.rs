@@ -36,8 +36,8 @@ use self::form::Form;
 use self::permits::Permits;
 use self::run::{Beside, Phase, Run};
 use self::slots::{Slots, Submitted, Tenant};
-use self::task::{Body, FAR, Places, Stage, World};
-use super::excuse::{Excuse, Excuses};
+use self::task::{Body, FAR, Place, Places, Stage, World};
+use super::excuse::{Excuse, Excuses, Liberty};
 use crate::trace::{
     Answer, BodyEnd, Call, EndNote, HandlerEnd, Header, Record, Sink, SpecNote, Text, Texts, What,
 };
@@ -120,6 +120,11 @@ impl Task {
             origin: None,
             spec: None,
         }
+    }
+
+    /// Its TaskAdded has come, and its TaskRemoved has not.
+    fn is_added(&self) -> bool {
+        self.places.all().any(|place| !matches!(place.stage, Stage::Absent | Stage::Requested))
     }
 
     fn tenant(&self) -> Tenant {
@@ -316,6 +321,9 @@ impl Monitor {
             let beside = self.beside();
             if self.run.called(op, specs, serve, taken, beside) {
                 self.world.up = true;
+                if specs.is_empty() {
+                    self.look_for_emptiness();
+                }
                 for task in 0..self.tasks.len() {
                     if self.tasks[task].registered {
                         self.step(task, None, texts, String::new, |place, _, world, _| place.up(world));
@@ -347,6 +355,9 @@ impl Monitor {
             return;
         }
         let Some(open) = self.calls.take(op) else { return };
+        if matches!(answer, Answer::ShuttingDown | Answer::Closed) {
+            self.may_be_found_ending(texts);
+        }
         let subject = open.kind.task().map_or_else(Subject::default, |index| {
             let task = &self.tasks[index];
             Subject {
@@ -363,15 +374,17 @@ impl Monitor {
             alive: self.changes.1,
             was_up: self.run.was_up(),
             over: self.run.phase == Phase::Over,
-            shutdown: self.run.requested_ns.is_some(),
+            shutdown: self.run.is_ending(),
             may_be_ending: self.run.may_be_ending(),
+            free: self.world.free,
             configured: self.slots.is_configured(),
             task: subject,
             texts,
         };
         let names = |alive: bool| self.names(alive, texts);
+        let not_added = || self.not_added();
         let has_room = self.slots.has_room(self.calls.waiting());
-        let fits = calls::answered(&open, answer, &facts, names, has_room);
+        let fits = calls::answered(&open, answer, &facts, names, not_added, has_room);
         self.hold(fits, None, texts);
         if let Kind::Submit { task, spec, admission, .. } = open.kind
             && *answer == Answer::Done
@@ -386,6 +399,34 @@ impl Monitor {
             let beside = self.beside();
             self.run.look_for_idleness(beside);
         }
+    }
+
+    /// What shows that a run is ending shows it of one that ends whenever no task is added, if it may be: every task is
+    /// cancelled then.
+    #[cold]
+    pub(super) fn may_be_found_ending(&mut self, texts: &Texts) {
+        if self.run.is_ending() || !self.run.may_end(self.world.now_ns) {
+            return;
+        }
+        self.run.ends(self.world.now_ns);
+        for task in 0..self.tasks.len() {
+            if self.tasks[task].registered {
+                self.step(task, None, texts, String::new, |place, _, world, _| place.shutdown(world));
+            }
+        }
+    }
+
+    /// Looks whether no task is left that was added, where that ends a run.
+    pub(super) fn look_for_emptiness(&mut self) {
+        if self.world.free.has(Liberty::EmptyRunsEnd) && !self.tasks.iter().any(Task::is_added) {
+            self.run.emptied(self.world.now_ns);
+        }
+    }
+
+    /// Names that are registered and not added.
+    fn not_added(&self) -> Vec<Text> {
+        let early = self.tasks.iter().filter(|task| task.registered && !task.is_added());
+        early.map(|task| task.name).collect()
     }
 
     /// Names that are registered, or alive, sorted.
@@ -425,9 +466,19 @@ impl Monitor {
             let name = texts.get(name);
             format!("body {attempt} of `{name}` saw its context cancelled at {at_ns} ns")
         };
+        if self.run.may_end(at_ns) && !self.explains_cancel(index, attempt) {
+            self.may_be_found_ending(texts);
+        }
         self.step(index, None, texts, what, |place, spec, world, _| {
             place.body_cancelled(attempt, spec, world)
         });
+    }
+
+    #[cold]
+    fn explains_cancel(&self, index: usize, attempt: u32) -> bool {
+        let task = &self.tasks[index];
+        let explains = |mut place: Place| place.body_cancelled(attempt, task.spec.as_ref(), &self.world);
+        task.places.all().copied().any(explains)
     }
 
     /// [D6]: once the run has returned nothing of it goes on. Events are looked at by themselves.
@@ -474,7 +525,9 @@ impl Monitor {
     #[cold]
     #[inline(never)]
     fn misled(&mut self, subscriber: Text, seq: u64, misled: Misled, texts: &Texts) {
-        self.hold(misled.complaint(subscriber, seq, texts), None, texts);
+        if let Some(misled) = self.delivery.after_all(subscriber, misled) {
+            self.hold(misled.complaint(subscriber, seq, texts), None, texts);
+        }
     }
 
     #[inline(never)]
@@ -539,14 +592,20 @@ impl Monitor {
 impl Sink for Monitor {
     fn begin(&mut self, header: &Header, _texts: &Texts) {
         let config = header.config;
-        self.world =
-            World { limit: config.max_concurrent, late_ns: config.timer_late_ns, ..World::default() };
+        let free = self.excuses.liberties();
+        self.world = World {
+            limit: config.max_concurrent,
+            late_ns: config.timer_late_ns,
+            grace_ns: config.grace_ns,
+            free,
+            ..World::default()
+        };
         self.form = Form::default();
-        self.run.reset(config.grace_ns, config.timer_late_ns);
+        self.run.reset(config.grace_ns, config.timer_late_ns, free);
         self.permits.clear();
         self.slots.reset(config.controller);
         self.calls.clear();
-        self.delivery.reset(header);
+        self.delivery.reset(header, free.has(Liberty::LateReports));
         self.tasks.clear();
         self.free.clear();
         self.index.clear();

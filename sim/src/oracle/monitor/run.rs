@@ -1,5 +1,6 @@
 //! The run: before it, up, asked to stop, stopped in time or by force, over.
 
+use super::super::excuse::{Liberties, Liberty};
 use super::complaint::{Fits, expected, overdue, unexplained};
 use crate::trace::{Answer, Held, SpecNote, Text, Texts};
 
@@ -54,6 +55,10 @@ pub(super) struct Run {
     stopped: Option<(Stopped, u64)>,
     /// Since when nothing has been left to do.
     idle_ns: Option<u64>,
+    /// When no task was left that had been added, and since when the run is known to end for that.
+    emptied_ns: Option<u64>,
+    ends_ns: Option<u64>,
+    free: Liberties,
     /// Names that were removed by force, in order.
     forced: Vec<Text>,
     /// Draining used up its grace.
@@ -65,11 +70,11 @@ impl Run {
     pub(super) const NAMES: [&'static str; 5] =
         ["run up", "shutdown requested", "stopped within grace", "grace exceeded", "run over"];
 
-    pub(super) fn reset(&mut self, grace_ns: u64, late_ns: u64) {
+    pub(super) fn reset(&mut self, grace_ns: u64, late_ns: u64, free: Liberties) {
         let (mut specs, mut forced) = (std::mem::take(&mut self.specs), std::mem::take(&mut self.forced));
         specs.clear();
         forced.clear();
-        *self = Self { grace_ns, late_ns, specs, forced, ..Self::default() };
+        *self = Self { grace_ns, late_ns, specs, forced, free, ..Self::default() };
     }
 
     /// Texts that it speaks of.
@@ -100,8 +105,42 @@ impl Run {
         self.cut_short
     }
 
+    /// No task is left that had been added.
+    pub(super) fn emptied(&mut self, now_ns: u64) {
+        self.emptied_ns = Some(now_ns);
+    }
+
+    /// A run that ends whenever no task is added may be doing so since this instant.
+    pub(super) fn may_end(&self, now_ns: u64) -> bool {
+        self.free.has(Liberty::EmptyRunsEnd)
+            && self.phase == Phase::Up
+            && !self.serve
+            && self.requested_ns.is_none()
+            && self.emptied_ns == Some(now_ns)
+    }
+
+    /// … and it is.
+    pub(super) fn ends(&mut self, now_ns: u64) {
+        self.ends_ns = Some(now_ns);
+    }
+
+    /// It is known to end, because it was asked to or by itself.
+    pub(super) fn is_ending(&self) -> bool {
+        self.requested_ns.is_some() || self.ends_ns.is_some()
+    }
+
+    /// The spec of this name that the call came with, which is registered now; a call that is refused may have announced it.
+    pub(super) fn registers(&mut self, name: Text) -> Option<(u32, SpecNote)> {
+        let op = self.op?;
+        let place = self.specs.iter().position(|spec| spec.task == name)?;
+        let may = !self.must_refuse || self.free.has(Liberty::EarlyAdds);
+        may.then(|| (op, self.specs.swap_remove(place)))
+    }
+
     fn deadline_ns(&self) -> Option<u64> {
-        self.requested_ns.map(|at_ns| at_ns.saturating_add(self.grace_ns).max(self.started_ns))
+        self.requested_ns
+            .or(self.ends_ns)
+            .map(|at_ns| at_ns.saturating_add(self.grace_ns).max(self.started_ns))
     }
 
     /// When the queues of subscribers may be given up, if draining has begun.
@@ -128,11 +167,11 @@ impl Run {
         self.serve = serve;
         self.had_specs = !specs.is_empty();
         self.must_refuse = taken || names.windows(2).any(|pair| pair[0] == pair[1]);
+        self.specs.clear();
+        self.specs.extend_from_slice(specs);
         if self.must_refuse {
             return false;
         }
-        self.specs.clear();
-        self.specs.extend_from_slice(specs);
         self.phase = Phase::Up;
         self.started_ns = beside.now_ns;
         if specs.is_empty() {
@@ -177,14 +216,21 @@ impl Run {
             Stopped::InTime => "AllStoppedWithinGrace",
             Stopped::Forced => "GraceExceeded",
         };
-        let Some(deadline_ns) = self.deadline_ns() else {
+        let is_own = self.requested_ns.is_none();
+        let may_tell = self.free.has(Liberty::EndsAreTold);
+        if is_own && may_tell && (self.idle_ns.is_some() || self.may_end(now_ns)) {
+            self.ends_ns.get_or_insert(now_ns);
+        }
+        let Some(deadline_ns) = self.deadline_ns().filter(|_| !is_own || may_tell) else {
             self.stopped = Some((how, now_ns));
             let rules: &[&str] = if how == Stopped::InTime { &["D5", "D3"] } else { &["D3", "D5"] };
             return unexplained(rules, format!("{kind} came, and no shutdown was requested"));
         };
         let before = self.stopped.replace((how, now_ns));
-        let fits = self.phase == Phase::Up
-            && before.is_none()
+        if self.phase != Phase::Up {
+            return unexplained(&["D3"], format!("{kind} came, and no run was up"));
+        }
+        let fits = before.is_none()
             && match how {
                 Stopped::InTime => registered == 0 && now_ns <= deadline_ns,
                 Stopped::Forced => {
@@ -208,8 +254,10 @@ impl Run {
 
     /// [D3]: what is left is removed in order of name.
     pub(super) fn removed(&mut self, name: Text, beside: Beside, texts: &Texts) -> Fits {
-        let fits =
-            !self.is_forced() || self.forced.last().is_none_or(|last| texts.get(*last) < texts.get(name));
+        let in_any_order = self.free.has(Liberty::UnorderedForce);
+        let fits = in_any_order
+            || !self.is_forced()
+            || self.forced.last().is_none_or(|last| texts.get(*last) < texts.get(name));
         if self.is_forced() {
             self.forced.push(name);
         }
@@ -248,12 +296,13 @@ impl Run {
         }
         let stopped = self.stopped.map(|(how, _)| how);
         let early = self.requested_early && self.had_specs;
-        let (fits, rules): (bool, &'static [&'static str]) = match (answer, self.requested_ns, stopped) {
+        let closing_ns = self.requested_ns.or(self.ends_ns.filter(|_| stopped.is_some()));
+        let (fits, rules): (bool, &'static [&'static str]) = match (answer, closing_ns, stopped) {
             (Answer::Done, None, _) => (!self.serve, &["D1", "D5"]),
             (Answer::Done, Some(_), Some(Stopped::InTime)) => (!early, &["D2", "D1"]),
             (Answer::ShuttingDown, Some(_), Some(_)) => (early, &["D1", "D2"]),
             (Answer::GraceExceeded(names), Some(_), Some(Stopped::Forced)) => {
-                (*names == self.forced, &["D3"])
+                (*names == self.forced || self.names_some_of_the_forced(names), &["D3"])
             }
             (Answer::Done | Answer::GraceExceeded(_), _, _) => (false, &["D3", "D1"]),
             _ => (false, &["D1", "D3"]),
@@ -277,6 +326,16 @@ impl Run {
             );
         }
         Ok(())
+    }
+
+    /// Where the order of forced ends means nothing, the error may name some of them, each once.
+    fn names_some_of_the_forced(&self, names: &[Text]) -> bool {
+        let mut named = names.to_vec();
+        named.sort_unstable();
+        named.dedup();
+        self.free.has(Liberty::UnorderedForce)
+            && named.len() == names.len()
+            && named.iter().all(|name| self.forced.contains(name))
     }
 
     fn may_return(&self, texts: &Texts) -> String {
@@ -315,6 +374,7 @@ impl Run {
             return Ok(());
         };
         let what = match self.stopped.map(|(how, _)| how) {
+            None if beside.registered == 0 && self.requested_ns.is_none() => return Ok(()),
             None if beside.registered == 0 => {
                 "every task was removed, and AllStoppedWithinGrace did not come at once"
             }

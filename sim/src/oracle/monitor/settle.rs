@@ -25,7 +25,7 @@ impl Monitor {
         let beside = self.beside();
         let fits = self.run.settle(end_ns, beside);
         self.hold(fits, None, texts);
-        let shutdown = self.run.requested_ns.is_some();
+        let shutdown = self.run.is_ending();
         if !self.calls.is_empty() {
             let closed = shutdown || self.run.phase == Phase::Over;
             let room = self.slots.has_room(0);
@@ -37,7 +37,8 @@ impl Monitor {
         if !self.slots.is_untouched() {
             let tasks = &self.tasks;
             let tenant = |slot: usize| tasks[slot].tenant();
-            let fits = self.slots.settle(self.world.up, shutdown, tenant);
+            let is_leaving = |slot: usize| tasks[slot].places.all().any(|place| place.cancelled);
+            let fits = self.slots.settle(self.world.up, shutdown, tenant, is_leaving);
             self.hold(fits, None, texts);
         }
     }

@@ -14,6 +14,8 @@ enum Status {
     Idle,
     Running,
     Terminating,
+    /// Its start is announced and the registry has not decided it: no status of the contract, but a liberty.
+    Admitting,
 }
 
 impl Status {
@@ -22,6 +24,7 @@ impl Status {
             Self::Idle => "idle",
             Self::Running => "running",
             Self::Terminating => "terminating",
+            Self::Admitting => "admitting",
         }
     }
 }
@@ -42,6 +45,18 @@ enum Start {
     FromQueue,
 }
 
+/// How far a start is that was announced before it is registered.
+#[derive(Debug, Clone, Copy, Default)]
+enum Ahead {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// The registry is to decide it.
+    Asked(Submitted),
+    /// It has said yes, and registers it next.
+    Granted(Submitted),
+}
+
 #[derive(Debug, Default)]
 struct Slot {
     status: Status,
@@ -51,6 +66,9 @@ struct Slot {
     start: Option<Start>,
     /// Its pending head has been rejected for the Replace that is decided now.
     superseded: bool,
+    ahead: Ahead,
+    /// A Replace came while its start was not decided: what it starts is to be removed as soon as it is there.
+    unwanted: bool,
 }
 
 /// Whether a slot's task is registered, and which incarnation it is.
@@ -60,12 +78,22 @@ pub(super) struct Tenant {
     pub(super) incarnation: u32,
 }
 
+impl Slot {
+    /// The registry decides for the start that it was asked for, if it was.
+    fn grant(&mut self) -> bool {
+        let Ahead::Asked(submitted) = self.ahead else { return false };
+        self.ahead = Ahead::Granted(submitted);
+        true
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     limits: Option<ControllerNote>,
     slots: Vec<Slot>,
     undecided: VecDeque<Submitted>,
     pending: u64,
+    /// Of each status of the contract.
     visits: [u64; 3],
 }
 
@@ -150,16 +178,22 @@ impl Slots {
         unexplained(&["C4"], "a submission was accepted where there was no room for it".to_owned())
     }
 
-    /// The controller is asking for the removal of this slot's task.
+    /// A Replace for this slot is decided next.
     fn is_replacing(&self, slot: usize) -> bool {
         let next = self.undecided.front();
-        self.slots.get(slot).is_some_and(|slot| slot.status == Status::Running)
-            && next.is_some_and(|next| next.slot == slot && next.admission == Admission::Replace)
+        next.is_some_and(|next| next.slot == slot && next.admission == Admission::Replace)
     }
 
-    /// … and what it started is this incarnation.
-    pub(super) fn replaces(&self, slot: usize, incarnation: u32) -> bool {
-        self.is_replacing(slot) && self.slots[slot].incarnation == incarnation
+    /// The controller is asking for the removal of this slot's task, and what it started is this incarnation.
+    pub(super) fn replaces(&self, index: usize, incarnation: u32) -> bool {
+        self.slots.get(index).is_some_and(|slot| {
+            let asks = match slot.status {
+                Status::Running => self.is_replacing(index),
+                Status::Terminating => slot.unwanted,
+                Status::Idle | Status::Admitting => false,
+            };
+            asks && slot.incarnation == incarnation
+        })
     }
 
     /// The submission that is decided next, if it is for this slot and of this admission.
@@ -176,7 +210,14 @@ impl Slots {
         if slot.status != Status::Idle || slot.start.is_some() {
             return None;
         }
-        let from_queue = slot.pending.pop_front();
+        let submitted = self.next(index)?;
+        self.slot(index).incarnation = incarnation;
+        Some(submitted)
+    }
+
+    /// What an idle slot is to start: the head of its queue, or what is decided next.
+    fn next(&mut self, index: usize) -> Option<Submitted> {
+        let from_queue = self.slot(index).pending.pop_front();
         let (submitted, start) = match from_queue {
             Some(submitted) => {
                 self.pending -= 1;
@@ -187,13 +228,29 @@ impl Slots {
                 (submitted, Start::Of(submitted.admission))
             }
         };
-        let slot = self.slot(index);
-        slot.start = Some(start);
-        slot.incarnation = incarnation;
+        self.slot(index).start = Some(start);
         Some(submitted)
     }
 
-    pub(super) fn transition(&mut self, index: usize, name: &str, reason: &str, tenant: Tenant) -> Fits {
+    /// A task is registered: that whose start was granted, if there is one.
+    pub(super) fn granted(&mut self, index: usize, incarnation: u32) -> Option<Submitted> {
+        let slot = self.slots.get_mut(index)?;
+        let Ahead::Granted(submitted) = slot.ahead else { return None };
+        slot.ahead = Ahead::Nothing;
+        slot.incarnation = incarnation;
+        self.pending -= 1;
+        Some(submitted)
+    }
+
+    /// `may_ask`: a slot may announce a start before that is decided.
+    pub(super) fn transition(
+        &mut self,
+        index: usize,
+        name: &str,
+        reason: &str,
+        tenant: Tenant,
+        may_ask: bool,
+    ) -> Fits {
         let replacing = self.is_replacing(index);
         let slot = self.slot(index);
         let gone = !tenant.registered || tenant.incarnation != slot.incarnation;
@@ -202,8 +259,16 @@ impl Slots {
             (Status::Idle, "idle→running") => (Status::Running, slot.start.is_some()),
             (Status::Running, "running→terminating (replace)") => (Status::Terminating, replacing),
             (Status::Running, "running→idle") | (Status::Terminating, "terminating→idle") => {
-                (Status::Idle, gone)
+                (Status::Idle, gone && matches!(slot.ahead, Ahead::Nothing))
             }
+            (Status::Idle, "idle→admitting") if may_ask => return self.asks(index, name),
+            (Status::Terminating, "terminating→terminating") => (Status::Terminating, slot.grant()),
+            (Status::Admitting, "admitting→running") => (Status::Running, slot.grant()),
+            (Status::Admitting, "admitting→terminating (replace)") => {
+                slot.unwanted = matches!(slot.ahead, Ahead::Asked(_));
+                (Status::Terminating, replacing)
+            }
+            (Status::Admitting, "admitting→idle") => (Status::Idle, matches!(slot.ahead, Ahead::Nothing)),
             // As it says, for what follows.
             _ => {
                 let says = reason.split(['→', ' ']).nth(1).unwrap_or("");
@@ -212,7 +277,10 @@ impl Slots {
             }
         };
         slot.status = to;
-        self.visits[to as usize] += 1;
+        slot.unwanted &= to == Status::Terminating;
+        if let Some(visits) = self.visits.get_mut(to as usize) {
+            *visits += 1;
+        }
         if fits {
             return Ok(());
         }
@@ -222,12 +290,32 @@ impl Slots {
                 "running→idle once its task is removed, or running→terminating (replace) for a Replace"
             }
             Status::Terminating => "terminating→idle once its task is removed",
+            Status::Admitting => {
+                "admitting→running once its start is granted, or admitting→terminating (replace) for a Replace"
+            }
         };
         expected(
             &["C2", "C3"],
             format!("slot `{name}`, which was {}, said `{reason}`", before.word()),
             instead.to_owned(),
         )
+    }
+
+    /// An idle slot announces its start before that is decided.
+    fn asks(&mut self, index: usize, name: &str) -> Fits {
+        let is_announced = self.slot(index).start.is_none();
+        let Some(submitted) = self.next(index).filter(|_| is_announced) else {
+            let why = match is_announced {
+                true => "it was the turn of no submission to it",
+                false => "it had not said what it had started before",
+            };
+            return unexplained(&["C2", "C1"], format!("slot `{name}` said `idle→admitting`, and {why}"));
+        };
+        self.pending += 1;
+        let slot = self.slot(index);
+        slot.ahead = Ahead::Asked(submitted);
+        slot.status = Status::Admitting;
+        Ok(())
     }
 
     pub(super) fn submitted(&mut self, index: usize, name: &str, reason: &str) -> Fits {
@@ -244,7 +332,7 @@ impl Slots {
                 let fits = match (slot.status, next.admission) {
                     (Status::Idle, _) | (_, Admission::DropIfRunning) => false,
                     (_, Admission::Queue) => (slot.pending.len() as u64) < capacity,
-                    (Status::Running, Admission::Replace) => false,
+                    (Status::Running | Status::Admitting, Admission::Replace) => false,
                     (Status::Terminating, Admission::Replace) => superseded || slot.pending.is_empty(),
                 };
                 match next.admission {
@@ -309,6 +397,12 @@ impl Slots {
                 let fits = busy && rest == status.word();
                 (self.decide(index, Some(Admission::DropIfRunning)).is_some() && fits, &["C2", "C1"])
             }
+            Some(("add_failed", _)) if matches!(slot.ahead, Ahead::Asked(_)) => {
+                slot.ahead = Ahead::Nothing;
+                slot.unwanted = false;
+                self.pending -= 1;
+                (tenant.registered || shutdown, &["C3", "C1"])
+            }
             Some(("add_failed", _)) => {
                 let taken = tenant.registered && !busy;
                 let one = self.take_pending(index) || self.decide(index, None).is_some();
@@ -350,8 +444,14 @@ impl Slots {
         one.is_some()
     }
 
-    /// The instant is over.
-    pub(super) fn settle(&self, up: bool, shutdown: bool, tenant: impl Fn(usize) -> Tenant) -> Fits {
+    /// The instant is over. `is_leaving`: the task of a slot was cancelled.
+    pub(super) fn settle(
+        &self,
+        up: bool,
+        shutdown: bool,
+        tenant: impl Fn(usize) -> Tenant,
+        is_leaving: impl Fn(usize) -> bool,
+    ) -> Fits {
         if self.limits.is_none() {
             return Ok(());
         }
@@ -377,9 +477,18 @@ impl Slots {
                 }
                 continue;
             }
+            if !matches!(slot.ahead, Ahead::Nothing) {
+                return unexplained(&["C1"], "a start that was announced was not decided at once".to_owned());
+            }
             let Tenant { registered, incarnation } = tenant(index);
             if !registered || incarnation != slot.incarnation {
                 return unexplained(&["C2"], "a slot's task was removed and it did not say so".to_owned());
+            }
+            if slot.unwanted && !is_leaving(index) {
+                return unexplained(
+                    &["C2"],
+                    "the removal of what was replaced was not requested at once".to_owned(),
+                );
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use simvisor::{BackoffSource, EventKind};
 
+use super::super::excuse::{Liberties, Liberty, SPACING_NS};
 use super::super::restarts::delay_bounds;
 use crate::trace::{BodyEnd, EventNote, Held, Restart, SpecNote, Text, Texts};
 
@@ -84,6 +85,8 @@ pub(super) struct Place {
     /// Its removal was requested.
     pub(super) removal: bool,
     pub(super) cancelled: bool,
+    /// When it was cancelled.
+    pub(super) cancelled_ns: u64,
     /// What is known of the body of the latest attempt.
     pub(super) body: Body,
     /// The body's context was seen to be cancelled.
@@ -103,6 +106,7 @@ pub(super) const ABSENT: Place = Place {
     success: false,
     removal: false,
     cancelled: false,
+    cancelled_ns: 0,
     body: Body::Unseen,
     told: false,
     turn: None,
@@ -178,6 +182,15 @@ pub(super) struct World {
     pub(super) limit: u64,
     pub(super) open: u64,
     pub(super) late_ns: u64,
+    pub(super) grace_ns: u64,
+    pub(super) free: Liberties,
+}
+
+impl World {
+    /// How long a task waits at most after a success, if it is meant to wait for so long.
+    fn wait_ns(&self, meant_ns: u64) -> u64 {
+        if self.free.has(Liberty::SpacedRestarts) { meant_ns.max(SPACING_NS) } else { meant_ns }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -283,6 +296,7 @@ impl Place {
             return;
         }
         self.cancelled = true;
+        self.cancelled_ns = world.now_ns;
         let at_once = match self.stage {
             Stage::Waiting | Stage::Requested => world.up,
             Stage::Open => self.body == Body::Running && !self.told,
@@ -336,6 +350,7 @@ impl Place {
             _ if self.body == Body::Running => false,
             Stage::Leaving => true,
             Stage::Waiting => self.cancelled,
+            Stage::Requested => world.free.has(Liberty::EarlyAdds),
             // What was owed in the moment of a forced end is not published any more.
             stage if stage.owes() => world.forced,
             _ => false,
@@ -350,7 +365,7 @@ impl Place {
         let now = world.now_ns;
         let fits = self.stage == Stage::Waiting
             && now >= self.due_ns.0
-            && !self.cancelled
+            && (!self.cancelled || self.may_start_late(world))
             && attempt == Some(self.attempt + 1)
             && self.body != Body::Running
             // [R6]
@@ -365,6 +380,11 @@ impl Place {
         self.turn = None;
         self.since_ns = now;
         self.go(Stage::Open, open_until(spec, now, world))
+    }
+
+    /// Who cancelled it may not have reached it yet.
+    fn may_start_late(&self, world: &World) -> bool {
+        self.cancelled_ns == world.now_ns && world.free.has(Liberty::LateStarts)
     }
 
     pub(super) fn timeout_hit(&mut self, event: &EventNote, spec: Option<&SpecNote>, world: &World) -> bool {
@@ -423,6 +443,9 @@ impl Place {
             Stage::Open if world.forced => {
                 return reason() == "aborted: grace exceeded" && self.go(Stage::Leaving, world.now_ns);
             }
+            Stage::Open if self.may_be_forced(world) && reason() == "aborted: grace exceeded" => {
+                return self.go(Stage::Leaving, world.now_ns);
+            }
             Stage::Open => match self.body {
                 Body::Left(BodyEnd::Fail(text)) if event.reason == Some(text) => Outcome::Retryable,
                 Body::Left(BodyEnd::Fatal(text)) if event.reason == Some(text) => Outcome::Fatal,
@@ -439,6 +462,13 @@ impl Place {
         };
         self.after(outcome, event.reason, spec, world, others);
         true
+    }
+
+    /// Its removal was requested, and has taken as long as one may.
+    fn may_be_forced(&self, world: &World) -> bool {
+        self.removal
+            && world.now_ns >= self.cancelled_ns.saturating_add(world.grace_ns)
+            && world.free.has(Liberty::ForcedRemovals)
     }
 
     pub(super) fn exhausted(&mut self, event: &EventNote, world: &World, texts: &Texts) -> bool {
@@ -490,7 +520,9 @@ impl Place {
             (Outcome::Ok, Some(Restart::Always { interval_ns: Some(_) })) => {
                 self.go(Stage::OwesInterval, now)
             }
-            (Outcome::Ok, Some(Restart::Always { interval_ns: None })) => self.due(now, now, world),
+            (Outcome::Ok, Some(Restart::Always { interval_ns: None })) => {
+                self.due(now, now + world.wait_ns(0), world)
+            }
             (Outcome::Retryable, Some(_)) => self.go(Stage::OwesBackoff, now),
             // Without a spec any policy may be at work.
             (Outcome::Ok, None) => {
@@ -536,7 +568,7 @@ impl Place {
             (
                 Some(BackoffSource::Success),
                 Some(SpecNote { restart: Restart::Always { interval_ns: Some(ns) }, .. }),
-            ) => (*ns, *ns),
+            ) => (*ns, world.wait_ns(*ns)),
             (Some(BackoffSource::Failure), Some(spec)) => {
                 delay_bounds(&spec.backoff, self.failures.saturating_sub(1))
             }

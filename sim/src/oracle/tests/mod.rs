@@ -1,6 +1,7 @@
 //! Every rule against hand-made traces: some that break it, which it must name first, and some that it must pass.
 
 mod breaking;
+mod liberties;
 mod mutants;
 mod passing;
 mod story;

@@ -12,7 +12,7 @@ use crate::trace::{Jitter, Record, What};
 
 /// One change, of the event with this number.
 #[derive(Debug, Clone, Copy)]
-enum Change {
+pub(super) enum Change {
     Drop(usize),
     Twice(usize),
     /// Changes places with the next event; each takes over the other's instant.
@@ -39,7 +39,7 @@ enum At {
 use At::{Event, Owed, Record as Other};
 
 impl Change {
-    fn apply(self, records: &mut Vec<Record>) {
+    pub(super) fn apply(self, records: &mut Vec<Record>) {
         let events: Vec<_> =
             (0..records.len()).filter(|index| matches!(records[*index].what, What::Event(_))).collect();
         match self {

@@ -91,7 +91,7 @@ impl Story {
         }
     }
 
-    pub(super) fn feed(self, sink: &mut dyn Sink) {
+    pub(super) fn feed(&self, sink: &mut dyn Sink) {
         sink.begin(&self.header, &self.texts);
         self.records.iter().for_each(|record| sink.record(record, &self.texts));
     }
@@ -100,6 +100,10 @@ impl Story {
         let mut rules = Rules::new();
         self.feed(&mut rules);
         rules
+    }
+
+    pub(super) fn events(&self) -> usize {
+        self.records.iter().filter(|record| matches!(record.what, What::Event(_))).count()
     }
 
     /// All records so far, to be changed.
@@ -519,6 +523,11 @@ impl Story {
     /// A task that was asked for gets into its first attempt.
     pub(super) fn starts(self, task: &str) -> Self {
         self.requested(task).added(task).starting(task, 1).enter(task, 1)
+    }
+
+    /// … by this operation.
+    pub(super) fn starts_of(self, task: &str, op: u32) -> Self {
+        self.requested(task).added(task).starting(task, 1).enter_of(task, 1, Some(op))
     }
 
     pub(super) fn attempt(self, task: &str, attempt: u32) -> Self {
