@@ -20,7 +20,7 @@ impl Stored {
     /// If it has not begun.
     pub fn feed(&self, sink: &mut dyn Sink) {
         sink.begin(self.header.as_ref().expect("it began"), &self.texts);
-        self.records.iter().for_each(|record| sink.record(record, &self.texts));
+        sink.record_all(&self.records, &self.texts);
     }
 }
 
