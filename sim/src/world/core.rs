@@ -250,6 +250,9 @@ impl State {
     /// Says that a timer is due.
     #[cold]
     fn tell_due(&mut self, due: Due) {
+        if !self.chooser.is_guided() {
+            return; // nobody else asks whose it is
+        }
         let name = self.timers.waiter(due).and_then(WakeName::of);
         let lane = name.filter(|name| self.slots.is_live(name.slot, name.generation));
         self.chooser.due(lane.map_or(0, |name| self.slots.get(name.slot).lane));
@@ -277,7 +280,7 @@ impl State {
     /// engine is given back, for the caller to use.
     #[inline(always)]
     fn fire(&mut self, due: Due, engine: u16, is_first: bool) -> Option<Waker> {
-        if self.is_watched && self.chooser.is_guided() {
+        if self.is_watched {
             self.tell_due(due);
         }
         if !is_first && self.chooser.holds_back(self.slots.ready_count()) {

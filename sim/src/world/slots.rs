@@ -252,7 +252,7 @@ impl Slots {
     }
 
     /// An idle future becomes ready.
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self, index: u32) -> bool {
         let slot = &mut self.slots[index as usize];
         slot.state = State::Ready;

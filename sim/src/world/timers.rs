@@ -139,20 +139,25 @@ impl Timers {
     }
 
     /// Puts a timer where it belongs.
+    #[inline]
     fn put(&mut self, due: Due) {
-        if self.digits != 0 {
-            self.put_away(due);
-        } else if self.few.len() < FEW {
+        if self.digits == 0 && self.few.len() < FEW {
             let place = self.few.partition_point(|other| other.deadline > due.deadline);
             self.few.insert(place, due);
         } else {
-            let mut few = std::mem::take(&mut self.few);
-            while let Some(next) = few.pop() {
-                self.put_away(next);
-            }
-            self.few = few; // keeps its memory
-            self.put_away(due);
+            self.put_among_many(due);
         }
+    }
+
+    /// As [`Timers::put`], where the timers are no longer few.
+    #[inline(never)]
+    fn put_among_many(&mut self, due: Due) {
+        let mut few = std::mem::take(&mut self.few);
+        while let Some(next) = few.pop() {
+            self.put_away(next);
+        }
+        self.few = few; // keeps its memory
+        self.put_away(due);
     }
 
     /// Puts a timer into its bucket.
@@ -233,7 +238,20 @@ impl Timers {
     }
 
     /// Goes on to the instant of the next timer, if there is one.
+    #[inline]
     pub(super) fn advance(&mut self) -> Option<u64> {
+        match self.few.last() {
+            Some(next) if self.dropped == 0 && self.present.is_empty() => {
+                self.instant = next.deadline;
+                Some(next.deadline)
+            }
+            _ => self.advance_among_many(),
+        }
+    }
+
+    /// As [`Timers::advance`], where there are many timers, or dropped ones.
+    #[inline(never)]
+    fn advance_among_many(&mut self) -> Option<u64> {
         if self.waiting == self.dropped {
             self.clear_buckets();
             return None;
@@ -299,7 +317,7 @@ impl Timers {
     #[inline]
     pub(super) fn pop_due(&mut self) -> Option<Due> {
         if self.taken < self.present.len() || self.dropped > 0 {
-            return self.pop_due_of_many();
+            return self.pop_due_among_many();
         }
         let due = self.few.pop_if(|next| next.deadline == self.instant)?;
         self.waiting -= 1;
@@ -309,7 +327,7 @@ impl Timers {
 
     /// As [`Timers::pop_due`], where there are many timers, or dropped ones.
     #[inline(never)]
-    fn pop_due_of_many(&mut self) -> Option<Due> {
+    fn pop_due_among_many(&mut self) -> Option<Due> {
         loop {
             let due = match self.present.get(self.taken) {
                 Some(&due) => {
