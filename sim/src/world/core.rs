@@ -95,7 +95,7 @@ impl State {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn wake(&mut self, slot: u32, generation: u32) {
         match self.is_watched {
             true if self.slots.is_live(slot, generation) => self.make_ready_watched(slot),
