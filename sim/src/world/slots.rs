@@ -291,7 +291,7 @@ impl Slots {
     }
 
     /// A ready future becomes idle.
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         debug_assert!(slot.state == State::Ready, "who is not ready does not leave");
