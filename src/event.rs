@@ -142,6 +142,7 @@ impl Event {
     }
 
     /// Makes it say nothing, as [`Event::unstamped`] does.
+    #[inline]
     pub(crate) fn wipe(&mut self) {
         (self.timeout_ms, self.delay_ms, self.attempt) = (None, None, None);
         self.backoff_source = None;

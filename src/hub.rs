@@ -111,14 +111,15 @@ impl Hub {
 
     /// Lets go of an event. What it carries is dropped if nobody else has it, and its memory kept.
     #[inline]
-    pub(crate) fn let_go(&self, mut event: Rc<Event>) {
-        if let Some(last) = Rc::get_mut(&mut event) {
-            last.wipe(); // foreign code may run here and publish
+    pub(crate) fn let_go(&self, event: Rc<Event>) {
+        if Rc::strong_count(&event) == 1 {
             self.keep(event);
         }
     }
 
-    fn keep(&self, event: Rc<Event>) {
+    fn keep(&self, mut event: Rc<Event>) {
+        let Some(last) = Rc::get_mut(&mut event) else { return };
+        last.wipe(); // foreign code may run here and publish
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE_MAX {
             spare.push(event);
