@@ -51,9 +51,9 @@ pub(crate) struct Restarts {
 impl Restarts {
     /// The table of contract section 5. `cancelled`: the actor was cancelled before the attempt's end was published
     /// (\[R7\]).
-    pub(crate) fn step(&mut self, policy: RestartPolicy, outcome: &Outcome, cancelled: bool) -> Next {
+    pub(crate) fn step(&mut self, policy: RestartPolicy, outcome: Outcome, cancelled: bool) -> Next {
         let text = match outcome {
-            Outcome::Fatal(text) => return Next::Dead(Arc::clone(text)),
+            Outcome::Fatal(text) => return Next::Dead(text),
             Outcome::Canceled => return Next::End,
             _ if cancelled => return Next::End,
             Outcome::Ok => {
@@ -66,8 +66,8 @@ impl Restarts {
                     RestartPolicy::Always { interval: None } => Next::Again,
                 };
             }
-            Outcome::Failed(text) => Arc::clone(text),
-            Outcome::TimedOut { timeout } => timeout_text(*timeout),
+            Outcome::Failed(text) => text,
+            Outcome::TimedOut { timeout } => timeout_text(timeout),
         };
         let failures = self.failures;
         self.failures = failures.saturating_add(1);
@@ -132,7 +132,7 @@ pub(crate) async fn run(actor: &Actor) {
         let (outcome, cancelled) = actor.attempt(attempt).await;
         release(rt, permit); // [A6]
         rt.point(PreemptPoint::AfterAttempt).await;
-        match restarts.step(actor.spec.restart(), &outcome, cancelled) {
+        match restarts.step(actor.spec.restart(), outcome, cancelled) {
             Next::End => break,
             Next::Exhausted(reason) => {
                 actor.publish(
@@ -266,7 +266,7 @@ mod tests {
     const AT_ONCE: RestartPolicy = RestartPolicy::Always { interval: None };
 
     fn step(policy: RestartPolicy, outcome: &Outcome) -> Next {
-        Restarts::default().step(policy, outcome, false)
+        Restarts::default().step(policy, outcome.clone(), false)
     }
 
     #[test]
@@ -296,9 +296,9 @@ mod tests {
     fn nothing_but_a_death_notice_follows_once_the_actor_is_cancelled() {
         for policy in [NEVER, ON_FAILURE, ALWAYS, AT_ONCE] {
             for outcome in [Outcome::Ok, Outcome::Canceled, Outcome::Failed("boom".into())] {
-                assert_eq!(Restarts::default().step(policy, &outcome, true), Next::End);
+                assert_eq!(Restarts::default().step(policy, outcome, true), Next::End);
             }
-            let dead = Restarts::default().step(policy, &Outcome::Fatal("gone".into()), true);
+            let dead = Restarts::default().step(policy, Outcome::Fatal("gone".into()), true);
             assert_eq!(dead, Next::Dead("gone".into()));
         }
     }
@@ -309,7 +309,7 @@ mod tests {
         let mut counters = Vec::new();
         let failed = Outcome::Failed("boom".into());
         for outcome in [&failed, &failed, &Outcome::Ok, &failed] {
-            if let Next::Backoff { failures, .. } = restarts.step(ALWAYS, outcome, false) {
+            if let Next::Backoff { failures, .. } = restarts.step(ALWAYS, outcome.clone(), false) {
                 counters.push(failures);
             }
         }
