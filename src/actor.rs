@@ -135,13 +135,11 @@ pub(crate) async fn run(actor: &Actor) {
         match restarts.step(actor.spec.restart(), outcome, cancelled) {
             Next::End => break,
             Next::Exhausted(reason) => {
-                actor.publish(
-                    actor.event(EventKind::ActorExhausted).with_attempt(attempt).with_reason(reason),
-                );
+                actor.tell_why(EventKind::ActorExhausted, attempt, reason);
                 break;
             }
             Next::Dead(reason) => {
-                actor.publish(actor.event(EventKind::ActorDead).with_attempt(attempt).with_reason(reason));
+                actor.tell_why(EventKind::ActorDead, attempt, reason);
                 break;
             }
             Next::Again => yield_now().await, // [R6]
@@ -176,17 +174,16 @@ impl Actor {
             self.terms.hub.rt.point(PreemptPoint::AfterBody).await;
         }
         self.terms.registry.borrow().attempt_ended(self.incarnation);
-        let tell_failed = |reason| {
-            self.tell(EventKind::TaskFailed, |event| {
-                (event.attempt, event.reason) = (Some(attempt), Some(reason));
-            });
-        };
         match &outcome {
             Outcome::Ok | Outcome::Canceled => self.tell(EventKind::TaskStopped, |_| ()),
-            Outcome::Failed(text) | Outcome::Fatal(text) => tell_failed(Arc::clone(text)),
+            Outcome::Failed(text) | Outcome::Fatal(text) => {
+                self.tell_why(EventKind::TaskFailed, attempt, Arc::clone(text));
+            }
             Outcome::TimedOut { timeout } => {
-                self.publish(self.event(EventKind::TimeoutHit).with_attempt(attempt).with_timeout(*timeout));
-                tell_failed(timeout_text(*timeout));
+                self.tell(EventKind::TimeoutHit, |event| {
+                    (event.attempt, event.timeout_ms) = (Some(attempt), Some(saturating_ms(*timeout)));
+                });
+                self.tell_why(EventKind::TaskFailed, attempt, timeout_text(*timeout));
             }
         }
         (outcome, self.token.is_cancelled())
@@ -224,12 +221,9 @@ impl Actor {
         });
     }
 
-    fn event(&self, kind: EventKind) -> Event {
-        Event::unstamped(kind).with_task(self.spec.name())
-    }
-
-    fn publish(&self, event: Event) {
-        self.terms.hub.publish(event);
+    /// Publishes an event of an attempt that has a reason.
+    fn tell_why(&self, kind: EventKind, attempt: u32, reason: Arc<str>) {
+        self.tell(kind, |event| (event.attempt, event.reason) = (Some(attempt), Some(reason)));
     }
 }
 
