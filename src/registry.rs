@@ -129,16 +129,13 @@ impl Registry {
 
     /// Whether the task is in an attempt (\[G8\]).
     pub(crate) fn is_alive(&self, name: &str) -> bool {
-        self.place_of(name).and_then(|place| self.entry(place)).is_some_and(is_open)
+        let place = self.place_of(name);
+        place.and_then(|place| self.places[place as usize].entry.as_ref()).is_some_and(is_open)
     }
 
     /// The names of the tasks that are in an attempt, sorted (\[G8\]).
     pub(crate) fn alive(&self) -> Vec<Arc<str>> {
         sorted(self.entries().filter(|entry| is_open(entry)).map(|entry| entry.spec.shared_name()))
-    }
-
-    fn entry(&self, place: u32) -> Option<&Entry> {
-        self.places.get(place as usize)?.entry.as_ref()
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {
@@ -208,8 +205,9 @@ impl Registry {
 
     /// Asks for a removal (\[G3\]).
     pub(crate) fn remove(&mut self, name: &str) -> Removal<'_> {
-        let Some(place) = self.place_of(name) else { return Removal::Absent };
-        let Some(entry) = &mut self.places[place as usize].entry else { return Removal::Absent };
+        let place = self.place_of(name);
+        let entry = place.and_then(|place| self.places[place as usize].entry.as_mut());
+        let Some(entry) = entry else { return Removal::Absent };
         let removed = entry.removed.get_or_insert_default().clone();
         match std::mem::replace(&mut entry.removal_requested, true) {
             true => Removal::Already(removed),

@@ -329,7 +329,7 @@ impl dyn Runtime {
     }
 }
 
-/// See [`Rt::point`].
+/// Yields once, if the runtime wants this place to be interrupted.
 pub(crate) struct Point<'a> {
     rt: &'a dyn Runtime,
     /// Nothing once the runtime was asked.

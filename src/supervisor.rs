@@ -364,10 +364,10 @@ impl Inner {
             return Err(RuntimeError::ShuttingDown);
         }
         let Some(incarnation) = self.registry.borrow_mut().add(spec) else {
-            return Err(RuntimeError::TaskAlreadyExists { name: spec.name() });
+            return Err(RuntimeError::TaskAlreadyExists { name });
         };
         self.hub.touches(Shared::Names);
-        let event = Event::unstamped(EventKind::TaskAddRequested).with_task(Arc::clone(&name));
+        let event = Event::unstamped(EventKind::TaskAddRequested).with_task(name);
         self.publish(event.with_spec(spec.clone()));
         self.send(Message::Admit(incarnation));
         Ok(incarnation)
