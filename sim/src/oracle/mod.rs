@@ -169,9 +169,7 @@ impl Report {
             self.violations.push(Violation { rule: RULES[rule as usize].id, message, at_ns, record, seq });
         }
     }
-}
 
-impl Report {
     /// Whether the runtime may take a liberty, as it does now.
     fn allows(&mut self, liberty: Liberty) -> bool {
         self.excuses.allow(liberty)
