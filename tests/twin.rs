@@ -154,14 +154,12 @@ fn on_tokio(scenario: &Scenario) -> Transcript {
     let sink: Rc<RefCell<dyn Sink>> = Rc::clone(&transcript) as _;
     let scenario = Rc::new(scenario.clone());
     local.block_on(&runtime, async move {
-        let host = Rc::new(OnTokio {
-            runtime: Rc::new(TokioRuntime::new(|_| 0)),
-            open: Rc::default(),
-            done: Latch::new(),
-        });
-        let play = Play::begin(Rc::clone(&host) as Rc<dyn Host>, &scenario, &Rc::default(), &sink);
+        let done = Latch::new();
+        let host =
+            OnTokio { runtime: Rc::new(TokioRuntime::new(|_| 0)), open: Rc::default(), done: done.clone() };
+        let play = Play::begin(host, &scenario, &Rc::default(), &sink);
         // The simulator says that it ends; were it not so, this would, and the traces would differ.
-        let _ = tokio::time::timeout(Duration::from_secs(10 * 365 * 24 * 3_600), host.done.wait()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(10 * 365 * 24 * 3_600), done.wait()).await;
         play.end();
     });
     transcript.take()

@@ -91,20 +91,20 @@ pub fn drive(
 }
 
 /// A scenario that runs on another host than a world of an engine.
-pub struct Play {
-    stage: Rc<Stage<Rc<dyn Host>>>,
+pub struct Play<H> {
+    stage: Rc<Stage<H>>,
 }
 
-impl std::fmt::Debug for Play {
+impl<H> std::fmt::Debug for Play<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Play").finish_non_exhaustive()
     }
 }
 
-impl Play {
+impl<H: Host + 'static> Play<H> {
     /// Spawns everything that happens in `scenario` on `host` and feeds what is seen to `sink`.
     pub fn begin(
-        host: Rc<dyn Host>,
+        host: H,
         scenario: &Rc<Scenario>,
         notebook: &Rc<Notebook>,
         sink: &Rc<RefCell<dyn Sink>>,

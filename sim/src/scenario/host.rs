@@ -1,6 +1,5 @@
 //! What the driver asks of whoever runs it: the simulator's world, or a real runtime.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
@@ -56,52 +55,6 @@ pub trait Host {
     /// Ready at `instant_ns`.
     fn sleep_until_ns(&self, instant_ns: u64) -> Sleep {
         self.rt().sleep_until(Nanos(instant_ns))
-    }
-}
-
-impl Host for Rc<dyn Host> {
-    fn rt(&self) -> Rt {
-        (**self).rt()
-    }
-
-    fn turn(&self) -> Option<u64> {
-        (**self).turn()
-    }
-
-    fn reserve_lane(&self, kind: LaneKind, name: &Arc<str>) {
-        (**self).reserve_lane(kind, name);
-    }
-
-    fn spawn(&self, kind: LaneKind, name: &Arc<str>, future: LocalBoxFuture<'static, ()>) {
-        (**self).spawn(kind, name, future);
-    }
-
-    fn spawn_run(&self, future: LocalBoxFuture<'static, ()>) {
-        (**self).spawn_run(future);
-    }
-
-    fn calm_down(&self) {
-        (**self).calm_down();
-    }
-
-    fn leftovers(&self) -> (u64, u64) {
-        (**self).leftovers()
-    }
-
-    fn set_wall(&self, by_ns: i64) {
-        (**self).set_wall(by_ns);
-    }
-
-    fn set_disorder(&self, disorder: Disorder) {
-        (**self).set_disorder(disorder);
-    }
-
-    fn now_ns(&self) -> u64 {
-        (**self).now_ns()
-    }
-
-    fn moment(&self) -> (u64, Option<u64>) {
-        (**self).moment()
     }
 }
 
