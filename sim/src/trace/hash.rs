@@ -275,29 +275,25 @@ impl Encoder<'_> {
     #[inline]
     fn event(&mut self, at_ns: u64, event: &EventNote) {
         let EventNote { seq, wall_ns, kind, task, reason, attempt, timeout_ms, delay_ms, source } = *event;
-        let mut line = [1; 64];
+        let mut line = [0; 64];
         line[..8].copy_from_slice(&at_ns.to_le_bytes());
+        line[8] = 1;
         line[9..17].copy_from_slice(&seq.to_le_bytes());
         line[17..25].copy_from_slice(&wall_ns.to_le_bytes());
         line[25] = kind as u8;
         let mut len = 26;
         for text in [task, reason] {
-            let known = match text {
-                None => None,
-                Some(text) => match self.numbers.known(text) {
-                    Some(number) => Some(number),
-                    None => {
-                        self.append(&line, len);
-                        self.u8(1);
-                        self.spell(text);
-                        len = 0;
-                        continue;
-                    }
-                },
-            };
-            line[len] = u8::from(known.is_some());
-            line[len + 1..len + 5].copy_from_slice(&known.unwrap_or(0).to_le_bytes());
-            len += if known.is_some() { 5 } else { 1 };
+            line[len] = u8::from(text.is_some());
+            len += 1;
+            let Some(text) = text else { continue };
+            if let Some(known) = self.numbers.known(text) {
+                line[len..len + 4].copy_from_slice(&known.to_le_bytes());
+                len += 4;
+            } else {
+                self.append(&line, len);
+                self.spell(text);
+                len = 0;
+            }
         }
         for value in [attempt, timeout_ms, delay_ms] {
             let word = value.map_or(u64::MAX, u64::from);
